@@ -1,0 +1,407 @@
+"""The ladder of exponential families: what each rung can do, derived once for all families."""
+
+import functools
+import math
+from abc import abstractmethod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
+
+from harmonium.exponential_family import duality
+from harmonium.exponential_family.checks import check_weights, require
+from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
+from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
+
+BATCH_SIZE = 4096
+
+
+class ExponentialFamily(Manifold):
+    r"""A family of distributions given by a sufficient statistic and a base measure.
+
+    Mathematically, $p(x; \theta) = \exp(\theta \cdot s(x) - \psi(\theta))\, h(x)$ with sufficient
+    statistic $s$, base measure $h$ and log partition function $\psi$.
+    """
+
+    @property
+    @abstractmethod
+    def observation(self) -> Any:
+        """The form of one observation: a pytree of `jax.ShapeDtypeStruct`.
+
+        Its dtypes say whether numbers are real (`float`) or integers (`int`), no more.
+        """
+
+    @abstractmethod
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        """Whether an observation can occur at all."""
+
+    @abstractmethod
+    def sufficient_statistic(self, x: Any) -> Mean:
+        r"""The sufficient statistic $s(x)$ of one observation, a point in mean coordinates."""
+
+    @abstractmethod
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        r"""The log base measure $\log h(x)$ of one observation; -inf outside the support."""
+
+    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
+        r"""Weighted sums of sufficient statistics, the first of the two batch hooks.
+
+        Mathematically, $\sum_n w_{nm}\, s(x_n)$ for each $m$. The weights may be negative and are
+        not normalised. This default materialises the statistics of all observations; a
+        performance hook that structured families write as matrix products.
+
+        **Arguments:**
+
+        - `xs`: a batch of N observations.
+        - `weights`: (N, M).
+
+        **Returns:** a batch of M mean points.
+        """
+        statistics = jax.vmap(self.sufficient_statistic)(xs)
+        return jax.tree.map(lambda leaf: jnp.tensordot(weights.T, leaf, axes=1), statistics)
+
+    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
+        r"""Natural points paired with sufficient statistics, the second of the two batch hooks.
+
+        Mathematically, $\theta_m \cdot s(x_n)$. The points may be differences of natural
+        parameters, hence outside the natural domain. A performance hook like `sum_statistics`.
+
+        **Arguments:**
+
+        - `points`: a batch of M natural points.
+        - `xs`: a batch of N observations.
+
+        **Returns:** an array (N, M).
+        """
+        statistics = jax.vmap(self.sufficient_statistic)(xs)
+
+        def pair(theta: Array, statistic: Array) -> Array:
+            flat = statistic.reshape(statistic.shape[0], -1)
+            return flat @ theta.reshape(theta.shape[0], -1).T
+
+        products = jax.tree.leaves(jax.tree.map(pair, _unlabelled(points), _unlabelled(statistics)))
+        return sum(products[1:], products[0])
+
+    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The natural point of the affine image $x' = A x + b$ of the observation.
+
+        A hook of the families of real vectors and of models that observe them.
+
+        **Arguments:**
+
+        - `point`: natural, the distribution of $x$.
+        - `scale`: $A$, of a shape that the covariance structure admits; `None` for the identity.
+        - `shift`: $b$; `None` for zero.
+
+        **Raises:** `TypeError` if observations are not real vectors, `ValueError` for a scale that
+        would leave the family.
+        """
+        raise TypeError(f"observations of {self} cannot be scaled and shifted.")
+
+    def average_sufficient_statistic(
+        self, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
+    ) -> Mean:
+        r"""The weighted average of the sufficient statistics of a batch.
+
+        Mathematically, $\sum_n w_n s(x_n) / \sum_n w_n$: the maximum likelihood estimate in mean
+        coordinates.
+
+        **Arguments:**
+
+        - `xs`: a batch of N observations.
+        - `weights`: (N,), not negative, need not be normalised; equal ones by default.
+        - `batch_size`: how many observations are processed at once.
+
+        **Returns:** a mean point.
+
+        **Raises:** an error for observations of another form or outside the support, and for
+        negative or missing weights.
+        """
+        xs = self.check_data(xs)
+        weights = check_weights(weights, batch_length(xs), float_dtype(xs))
+        sums = sum_chunks(self.sum_statistics, xs, weights[:, None], batch_size)
+        return jax.tree.map(lambda leaf: leaf[0], sums)
+
+    def check_form(self, xs: Any, batch: bool = True) -> Any:
+        """Checks the shapes and dtypes of observations, and makes JAX arrays of them.
+
+        **Arguments:**
+
+        - `xs`: one observation, or a batch of them.
+        - `batch`: whether it is a batch, with a leading axis.
+
+        **Returns:** the same with JAX arrays for NumPy arrays and numbers; integers become floats
+        where real numbers are observed.
+
+        **Raises:** `TypeError` for another structure or dtype, `ValueError` for another shape.
+        """
+        return _check_form(self, xs, batch)
+
+    def check_data(self, xs: Any) -> Any:
+        """Checks a batch of observations, its values too; see `check_form`.
+
+        **Raises:** an error that names the family if an observation is outside the support: NaN
+        or infinite numbers, categories out of range, and so on.
+        """
+        xs = self.check_form(xs)
+        batch_length(xs)
+        valid = jnp.all(jax.vmap(self.in_support)(xs))
+        return require(
+            xs,
+            valid,
+            f"some observations are outside the support of {self}: NaN, infinite or out of range. "
+            "Remove or repair them first.",
+        )
+
+
+class Differentiable(ExponentialFamily):
+    r"""A family whose log partition function is at hand, so that densities and duality are, too.
+
+    A family defines `log_partition_kernel`. All else is derived: $\eta = \nabla \psi(\theta)$,
+    the inverse map by convex duality, densities, relative entropies and Fisher metrics.
+    `to_mean` and `to_natural` are performance hooks for closed forms.
+    """
+
+    @abstractmethod
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        r"""The formula for $\psi(\theta)$. Users call `log_partition_function`."""
+
+    def log_partition_function(self, point: Natural) -> Float[Array, ""]:
+        r"""The log partition function $\psi(\theta) = \log \int \exp(\theta \cdot s(x)) h(x) dx$.
+
+        Its derivative is `to_mean`, and autodiff uses that.
+        """
+        self.check_single(point)
+        return _log_partition(self, point)
+
+    def to_mean(self, point: Natural) -> Mean:
+        r"""The mean parameters $\eta = \nabla \psi(\theta)$ of a natural point.
+
+        A performance hook: families with a closed form have it here.
+        """
+        self.check_single(point)
+        return gradient(self.log_partition_kernel)(point)
+
+    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        r"""The natural parameters of a mean point, the inverse of `to_mean`.
+
+        Mathematically, $\theta = \arg\max_\theta \theta \cdot \eta - \psi(\theta)$. A performance
+        hook: families with a closed form have it here; otherwise the convex dual is solved
+        numerically, see [`harmonium.exponential_family.duality.solve_dual`][].
+
+        **Arguments:**
+
+        - `point`: mean, inside the mean domain.
+        - `start`: where the numerical solution starts, by default `natural_start(point)`; unused
+            by closed forms.
+
+        **Raises:** an error if the numerical solution does not converge.
+        """
+        self.check_single(point)
+        return duality.solve_dual(self, point, start)
+
+    def improve(self, point: Mean, start: Natural) -> Natural:
+        r"""A natural point for which $\theta \cdot \eta - \psi(\theta)$ is not below the start's.
+
+        A performance hook: by default `to_natural`, the largest value; models whose `to_natural` is
+        numerical take a few steps from the start.
+        """
+        return self.to_natural(point, start)
+
+    def natural_start(self, point: Mean) -> Natural:
+        """Where the numerical `to_natural` starts; a performance hook, the origin by default."""
+        return self.zeros(Coordinates.NATURAL)
+
+    def in_domain(self, point: Natural) -> Bool[Array, ""]:
+        """Whether a natural point is inside the natural domain; a performance hook.
+
+        By default, whether the log partition function and its gradient are finite there.
+        """
+        mean = self.ravel(self.to_mean(point))
+        return jnp.isfinite(self.log_partition_kernel(point)) & jnp.all(jnp.isfinite(mean))
+
+    def log_density(self, point: Natural, x: Any) -> Float[Array, ""]:
+        r"""The log density $\theta \cdot s(x) - \psi(\theta) + \log h(x)$ of one observation."""
+        x = self.check_form(x, batch=False)
+        energy = dot(point, self.sufficient_statistic(x))
+        return energy - self.log_partition_function(point) + self.log_base_measure(x)
+
+    def log_densities(
+        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
+    ) -> Float[Array, " n"]:
+        """The log densities of a batch of observations, by the batch hooks and in chunks."""
+        xs = self.check_form(xs)
+        log_partition = self.log_partition_function(point)
+        batch = jax.tree.map(lambda leaf: leaf[None], point)
+
+        def densities(chunk: Any) -> Array:
+            energies = self.pair_statistics(batch, chunk)[:, 0]
+            return energies - log_partition + jax.vmap(self.log_base_measure)(chunk)
+
+        return map_chunks(densities, xs, batch_size)
+
+    def average_log_density(
+        self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
+    ) -> Float[Array, ""]:
+        """The (weighted) average of the log densities of a batch of observations."""
+        densities = self.log_densities(point, xs, batch_size)
+        return check_weights(weights, len(densities), densities.dtype) @ densities
+
+    def negative_entropy(self, point: Mean) -> Float[Array, ""]:
+        r"""The convex conjugate $\phi(\eta) = \theta \cdot \eta - \psi(\theta)$ of $\psi$.
+
+        It is the negative entropy relative to the base measure: $E[\log p(x) - \log h(x)]$.
+        """
+        natural = self.to_natural(point)
+        return dot(natural, point) - self.log_partition_function(natural)
+
+    def relative_entropy(self, first: Natural, second: Natural) -> Float[Array, ""]:
+        r"""The Kullback-Leibler divergence $D(p_1 \| p_2)$ from the first to the second point.
+
+        Mathematically, $(\theta_1 - \theta_2) \cdot \eta_1 - \psi(\theta_1) + \psi(\theta_2)$.
+        """
+        difference = dot(first - second, self.to_mean(first))
+        return difference - self.log_partition_function(first) + self.log_partition_function(second)
+
+    def fisher_product(self, point: Natural, tangent: Natural) -> Mean:
+        r"""The Fisher metric at a natural point applied to a tangent: $\nabla^2\psi(\theta) v$.
+
+        **Arguments:**
+
+        - `point`: natural, where the metric is taken.
+        - `tangent`: natural, a direction $v$ in natural coordinates.
+
+        **Returns:** a mean point, the direction in mean coordinates.
+        """
+        return duality.fisher_product(self, point, tangent)
+
+    def fisher_matrix(self, point: Natural) -> Float[Array, "{self.dim} {self.dim}"]:
+        r"""The Fisher information $\nabla^2\psi(\theta)$ in minimal natural coordinates."""
+        return duality.fisher_matrix(self, point)
+
+    @abstractmethod
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        """A random natural point, always inside the domain, of unit scale."""
+
+    @abstractmethod
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """A random natural point near the data, always inside the domain: a start for fitting.
+
+        **Arguments:**
+
+        - `key`: a JAX random key; different keys give different starts.
+        - `xs`: a batch of N observations.
+
+        **Raises:** an error for observations of another form or outside the support.
+        """
+
+    def top_probabilities(self, point: Natural) -> Float[Array, " k"]:
+        """The probabilities of the categorical at the top of a hierarchy, of which this is one.
+
+        A hook of the categorical and of hierarchies.
+
+        **Raises:** `TypeError` if there is no categorical at the top.
+        """
+        raise TypeError(
+            f"{self} has no categorical latent variable at its top, so it has no posterior "
+            "probabilities of components. Put a hm.Mixture on top of the hierarchy."
+        )
+
+
+class Generative(ExponentialFamily):
+    """A family from which exact samples can be drawn."""
+
+    @abstractmethod
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
+        """One observation. Users call `sample`."""
+
+    def sample(self, key: PRNGKeyArray, point: Natural, shape: tuple[int, ...] = ()) -> Any:
+        """Independent observations.
+
+        **Arguments:**
+
+        - `key`: a JAX random key.
+        - `point`: natural.
+        - `shape`: the leading axes of the result; `()`, the default, for one observation.
+
+        **Returns:** an observation with these leading axes in all its arrays.
+        """
+        self.check_single(point)
+        return sample_many(lambda k: self.sample_one(k, point), key, shape)
+
+
+class Gibbs(ExponentialFamily):
+    """A family of joint distributions with a Gibbs sampler: a Markov chain that leaves it as is."""
+
+    @abstractmethod
+    def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Any:
+        """One full sweep of the Gibbs sampler, from one joint observation to the next."""
+
+
+def sample_many(sampler: Any, key: PRNGKeyArray, shape: tuple[int, ...]) -> Any:
+    """Calls a sampler of one observation with as many keys as there are places in `shape`."""
+    if shape == ():
+        return sampler(key)
+    draws = jax.vmap(sampler)(jax.random.split(key, math.prod(shape)))
+    return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), draws)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_partition(family: Any, point: Any) -> Any:
+    return family.log_partition_kernel(point)
+
+
+@_log_partition.defjvp
+def _(family: Any, primals: Any, tangents: Any) -> Any:
+    (point,), (tangent,) = primals, tangents
+    return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)
+
+
+def float_dtype(xs: Any) -> Any:
+    """The floating point type in which to compute with these observations."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(xs) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.result_type(*dtypes) if dtypes else jnp.zeros(()).dtype
+
+
+def _unlabelled(point: Point) -> list[Array]:
+    return jax.tree.leaves(point)
+
+
+def _check_form(family: ExponentialFamily, xs: Any, batch: bool) -> Any:
+    expected = family.observation
+    if jax.tree.structure(expected) != jax.tree.structure(xs):
+        raise TypeError(f"{_describe_form(family, batch)}, got {_describe_data(xs)}.")
+    return jax.tree.map(lambda form, x: _check_array(family, form, x, batch), expected, xs)
+
+
+def _check_array(family: ExponentialFamily, form: Any, x: Any, batch: bool) -> Array:
+    if not isinstance(x, jax.Array | np.ndarray | np.generic | int | float):
+        raise TypeError(f"{_describe_form(family, batch)}, got {_describe_data(x)}.")
+    array = jnp.asarray(x)
+    if array.ndim != len(form.shape) + batch or array.shape[batch:] != form.shape:
+        raise ValueError(f"{_describe_form(family, batch)}, got {_describe_data(x)}.")
+    real = jnp.issubdtype(form.dtype, jnp.floating)
+    allowed = (jnp.floating, jnp.integer) if real else (jnp.integer, jnp.bool_)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in allowed):
+        raise TypeError(f"{_describe_form(family, batch)}, got {_describe_data(x)}.")
+    wanted = (jnp.floating, float) if real else (jnp.integer, int)
+    return array if jnp.issubdtype(array.dtype, wanted[0]) else array.astype(wanted[1])
+
+
+def _describe_form(family: ExponentialFamily, batch: bool) -> str:
+    forms = []
+    for form in jax.tree.leaves(family.observation):
+        kind = "real" if jnp.issubdtype(form.dtype, jnp.floating) else "integer"
+        axes = ", ".join([*(["N"] if batch else []), *map(str, form.shape)])
+        forms.append(f"{kind} numbers of shape ({axes})")
+    what = "a batch of observations" if batch else "an observation"
+    return f"{what} of {family} consists of {' and '.join(forms)}"
+
+
+def _describe_data(xs: Any) -> str:
+    leaves = jax.tree.leaves(xs)
+    shapes = [f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "shape") else repr(leaf) for leaf in leaves]
+    return f"{type(xs).__name__}: {', '.join(shapes)}" if len(leaves) != 1 else shapes[0]

@@ -1,0 +1,45 @@
+"""Checks of values, which say what is wrong outside and inside compiled functions alike."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+
+def require(value: Any, valid: Bool[Array, ""], message: str) -> Any:
+    """Returns `value` if `valid` holds, and otherwise raises an error with this message.
+
+    **Raises:** `ValueError` if `valid` is a concrete value, and Equinox's run-time error from
+    within `jax.jit` and other transformations, where values are not known beforehand.
+    """
+    if isinstance(valid, jax.core.Tracer):
+        return eqx.error_if(value, jnp.logical_not(valid), message)
+    if not bool(valid):
+        raise ValueError(message)
+    return value
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether all entries of all arrays are finite."""
+    flags = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(flags)) if flags else jnp.asarray(True)
+
+
+def check_weights(weights: Any, length: int, dtype: Any) -> Array:
+    """Observation weights, normalised to sum to one; equal ones for `None`.
+
+    **Raises:** an error if the weights have another length than the batch, are negative or not
+    finite, or sum to zero.
+    """
+    if weights is None:
+        return jnp.full(length, 1 / length, dtype)
+    if np.shape(weights) != (length,):
+        raise ValueError(f"expected one weight for each of {length} observations, got an array of shape {np.shape(weights)}.")
+    weights = jnp.asarray(weights, dtype)
+    total = jnp.sum(weights)
+    valid = jnp.all(weights >= 0) & jnp.isfinite(total) & (total > 0)
+    weights = require(weights, valid, "weights must be finite, not negative, and not all zero.")
+    return weights / total

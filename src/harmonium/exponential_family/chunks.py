@@ -1,0 +1,94 @@
+"""Work on long batches in chunks of bounded memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def batch_length(xs: Any) -> int:
+    """The number N of observations in a batch: the common leading axis of all its arrays.
+
+    **Raises:** `ValueError` if there is no such axis.
+    """
+    lengths = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(xs)}
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError(
+            "a batch of observations has one leading axis of length N in all its arrays, got "
+            f"{[leaf.shape for leaf in jax.tree.leaves(xs)]}."
+        )
+    (length,) = lengths
+    if length == 0:
+        raise ValueError("expected at least one observation, got an empty batch (N = 0).")
+    return length
+
+
+def _starts(length: int, size: int) -> Array:
+    """Where chunks start: the last one ends with the data, so it may overlap the one before."""
+    return jnp.minimum(jnp.arange(0, length, size), length - size)
+
+
+def _chunk(xs: Any, start: Array, size: int) -> Any:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), xs)
+
+
+def map_chunks(function: Callable[[Any], Any], xs: Any, size: int) -> Any:
+    """`function(xs)` for a function that maps N observations to N rows, in chunks.
+
+    **Arguments:**
+
+    - `function`: takes a batch and returns a pytree of arrays with the same leading axis.
+    - `xs`: a batch of N observations.
+    - `size`: the length of a chunk; N need not be a multiple of it.
+    """
+    length = batch_length(xs)
+    if length <= size:
+        return function(xs)
+    overlap = -length % size
+
+    def body(_: None, start: Array) -> tuple[None, Any]:
+        return None, function(_chunk(xs, start, size))
+
+    _, rows = jax.lax.scan(jax.checkpoint(body), None, _starts(length, size))
+
+    def join(leaf: Array) -> Array:
+        head = leaf[:-1].reshape(-1, *leaf.shape[2:])
+        return jnp.concatenate([head, leaf[-1, overlap:]])
+
+    return jax.tree.map(join, rows)
+
+
+def sum_chunks(
+    function: Callable[[Any, Float[Array, "n m"]], Any],
+    xs: Any,
+    weights: Float[Array, "n m"],
+    size: int,
+) -> Any:
+    """`function(xs, weights)` for a function that is a weighted sum over observations, in chunks.
+
+    **Arguments:**
+
+    - `function`: takes a batch and its weights and returns a pytree of sums, linear in the
+        weights.
+    - `xs`: a batch of N observations.
+    - `weights`: (N, M).
+    - `size`: the length of a chunk; N need not be a multiple of it.
+    """
+    length = batch_length(xs)
+    if length <= size:
+        return function(xs, weights)
+
+    def chunk_sum(start: Array, first: Array) -> Any:
+        fresh = start + jnp.arange(size) >= first
+        chunk_weights = _chunk(weights, start, size) * fresh[:, None].astype(weights.dtype)
+        return function(_chunk(xs, start, size), chunk_weights)
+
+    def body(total: Any, where: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, chunk_sum(*where)), None
+
+    firsts = jnp.arange(0, length, size)
+    shapes = jax.eval_shape(chunk_sum, firsts[0], firsts[0])
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.scan(jax.checkpoint(body), zero, (_starts(length, size), firsts))[0]

@@ -1,0 +1,198 @@
+"""Legendre duality between natural and mean parameters, and the Fisher metric."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import optimistix as optx
+from jaxtyping import Array, Bool, Float, Int
+
+from harmonium.exponential_family.checks import require
+from harmonium.geometry.point import Coordinates, Mean, Natural
+
+MAX_STEPS = 200
+MAX_HALVINGS = 40
+NEWTON_DIM = 1000
+
+
+class _Iterate(eqx.Module):
+    vector: Float[Array, " d"]
+    objective: Float[Array, ""]
+    residual: Float[Array, " d"]
+    decrement: Float[Array, ""]
+    steps: Int[Array, ""]
+    stalled: Bool[Array, ""]
+
+
+def solve_dual(family: Any, mean: Mean, start: Natural | None = None) -> Natural:
+    r"""The natural point with the given mean, found numerically.
+
+    Mathematically, $\theta = \arg\min_\theta \psi(\theta) - \theta \cdot \eta$, a convex problem
+    whose gradient is $\nabla\psi(\theta) - \eta$ and whose Hessian is the Fisher information. It
+    is solved in minimal coordinates by Newton's method, damped so that each step stays inside the
+    natural domain and descends; beyond `NEWTON_DIM` coordinates the Newton systems are solved
+    by conjugate gradients, from Fisher products only. Derivatives are implicit: those of the root
+    of $\nabla\psi(\theta) = \eta$, not of the iterations.
+
+    **Arguments:**
+
+    - `family`: a differentiable exponential family.
+    - `mean`: a mean point in its mean domain.
+    - `start`: a natural point in its natural domain, by default `family.natural_start(mean)`.
+
+    **Raises:** an error if the residual is not small after `MAX_STEPS` steps: the mean point is
+    then most likely outside the mean domain, or on its boundary.
+
+    **Source:** Boyd and Vandenberghe, Convex Optimization (2004), sections 9.5 and 9.6.
+    """
+    start = family.natural_start(mean) if start is None else start
+    target = family.ravel(mean)
+    final = _descend(
+        family, jax.lax.stop_gradient(target), jax.lax.stop_gradient(start), MAX_STEPS
+    )
+    root = require(
+        final.vector,
+        _is_solution(final, target),
+        f"to_natural of {family} did not converge: the mean point seems to be outside the mean "
+        "domain or on its boundary (a singular covariance, a probability of 0). Mix it with the "
+        "mean of a valid point, as pseudo-observations do.",
+    )
+    root = _attach_derivatives(family, jax.lax.stop_gradient(root), target)
+    return family.unravel(root, Coordinates.NATURAL)
+
+
+def improve_dual(family: Any, mean: Mean, start: Natural, n_steps: int = 3) -> Natural:
+    r"""A natural point with a larger $\theta \cdot \eta - \psi(\theta)$ than the start's.
+
+    A few of the steps of `solve_dual`, none of which goes downhill: the M-step of generalised EM.
+    """
+    final = _descend(family, family.ravel(mean), start, n_steps)
+    return family.unravel(final.vector, Coordinates.NATURAL)
+
+
+def _tolerance(dtype: Any) -> float:
+    return float(jnp.finfo(dtype).eps) ** 0.6
+
+
+def _is_solution(final: _Iterate, target: Float[Array, " d"]) -> Bool[Array, ""]:
+    small = jnp.abs(final.residual) <= jnp.finfo(target.dtype).eps ** 0.5 * (1 + jnp.abs(target))
+    converged = final.decrement <= _tolerance(target.dtype)
+    return jnp.all(jnp.isfinite(final.residual)) & (converged | jnp.all(small))
+
+
+def _evaluate(
+    family: Any, vector: Float[Array, " d"], target: Float[Array, " d"]
+) -> tuple[Float[Array, ""], Float[Array, " d"], Bool[Array, ""]]:
+    point = family.unravel(vector, Coordinates.NATURAL)
+    objective = family.log_partition_kernel(point) - vector @ target
+    residual = family.ravel(family.to_mean(point)) - target
+    valid = jnp.isfinite(objective) & jnp.all(jnp.isfinite(residual)) & family.in_domain(point)
+    return objective, residual, valid
+
+
+def _descend(
+    family: Any, target: Float[Array, " d"], start: Natural, max_steps: int
+) -> _Iterate:
+    vector = family.ravel(start)
+    dtype = vector.dtype
+    slack = 10 * float(jnp.finfo(dtype).eps)
+    objective, residual, _ = _evaluate(family, vector, target)
+    first = _Iterate(
+        vector, objective, residual, jnp.asarray(jnp.inf, dtype), jnp.asarray(0), jnp.asarray(False)
+    )
+
+    def unfinished(state: _Iterate) -> Bool[Array, ""]:
+        going = (state.steps < max_steps) & ~state.stalled
+        return going & (state.decrement > _tolerance(dtype))
+
+    def step(state: _Iterate) -> _Iterate:
+        direction = _newton_direction(family, state.vector, state.residual)
+        slope = state.residual @ direction
+        floor = slack * (1 + jnp.abs(state.objective))
+
+        def rejected(trial: tuple) -> Bool[Array, ""]:
+            rate, halvings, objective, _, valid = trial
+            descends = objective <= state.objective + 1e-4 * rate * slope + floor
+            return ~(valid & descends) & (halvings < MAX_HALVINGS)
+
+        def attempt(rate: Array, halvings: Array) -> tuple:
+            return rate, halvings, *_evaluate(family, state.vector + rate * direction, target)
+
+        trial = attempt(jnp.asarray(1.0, dtype), jnp.asarray(0))
+        trial = jax.lax.while_loop(rejected, lambda t: attempt(t[0] / 2, t[1] + 1), trial)
+        rate, _, objective, residual, _ = trial
+        stalled = rejected((rate, jnp.asarray(0), *trial[2:]))
+        moved = _Iterate(
+            state.vector + rate * direction,
+            objective,
+            residual,
+            jnp.sqrt(jnp.maximum(-slope, 0)) + 0 * rate,
+            state.steps + 1,
+            stalled,
+        )
+        kept = eqx.tree_at(lambda s: (s.steps, s.stalled), state, (state.steps + 1, stalled))
+        return jax.tree.map(lambda new, old: jnp.where(stalled, old, new), moved, kept)
+
+    return jax.lax.while_loop(unfinished, step, first)
+
+
+def _residual_function(family: Any) -> Callable[[Array, Array], Array]:
+    def residual(vector: Array, target: Array) -> Array:
+        point = family.unravel(vector, Coordinates.NATURAL)
+        return family.ravel(family.to_mean(point)) - target
+
+    return residual
+
+
+def _newton_direction(
+    family: Any, vector: Float[Array, " d"], residual: Float[Array, " d"]
+) -> Float[Array, " d"]:
+    function = _residual_function(family)
+    if family.dim > NEWTON_DIM:
+
+        def fisher(direction: Array) -> Array:
+            return jax.jvp(lambda v: function(v, residual), (vector,), (direction,))[1]
+
+        operator = lx.FunctionLinearOperator(fisher, vector, lx.positive_semidefinite_tag)
+        solver = lx.CG(rtol=1e-3, atol=0.0, max_steps=100)
+        return -lx.linear_solve(operator, residual, solver, throw=False).value
+    matrix = jax.jacfwd(function)(vector, residual)
+    scale = 1 / jnp.sqrt(jnp.diagonal(matrix))
+    ridge = 10 * jnp.finfo(vector.dtype).eps * jnp.eye(family.dim, dtype=vector.dtype)
+    factor = jnp.linalg.cholesky(matrix * scale[:, None] * scale[None, :] + ridge)
+    newton = -scale * jax.scipy.linalg.cho_solve((factor, True), scale * residual)
+    return jnp.where(jnp.all(jnp.isfinite(newton)), newton, -residual)
+
+
+def _attach_derivatives(
+    family: Any, root: Float[Array, " d"], target: Float[Array, " d"]
+) -> Float[Array, " d"]:
+    tolerance = _tolerance(root.dtype)
+    linear_solver = lx.CG(tolerance, tolerance) if family.dim > NEWTON_DIM else lx.AutoLinearSolver(well_posed=True)
+    return optx.root_find(
+        _residual_function(family),
+        optx.Newton(tolerance, tolerance, linear_solver=linear_solver),
+        root,
+        args=target,
+        max_steps=2,
+        throw=False,
+        adjoint=optx.ImplicitAdjoint(linear_solver),
+    ).value
+
+
+def fisher_product(family: Any, point: Natural, tangent: Natural) -> Mean:
+    r"""The Fisher metric applied to a tangent, $\nabla^2\psi(\theta) v$, as a mean point."""
+    family.check_single(point)
+    family.check_single(tangent)
+    _, product = jax.jvp(family.to_mean, (point,), (tangent,))
+    return product
+
+
+def fisher_matrix(family: Any, point: Natural) -> Float[Array, "d d"]:
+    r"""The Fisher information $\nabla^2\psi(\theta)$ in minimal natural coordinates."""
+    family.check_single(point)
+    vector = family.ravel(point)
+    return jax.jacfwd(_residual_function(family))(vector, jnp.zeros_like(vector))

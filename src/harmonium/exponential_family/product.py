@@ -1,0 +1,245 @@
+"""Products of families: independent observations of several kinds, or many of one kind."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point
+from harmonium.geometry.product import AbstractProduct, ProductPoint
+from harmonium.geometry.structure import Structure
+
+
+class Product(AbstractProduct, Differentiable, Generative):
+    r"""Independent observations from several families, side by side.
+
+    An observation is a tuple with one entry a family. Mathematically,
+    $p(x_1, \dots, x_k) = \prod_i p_i(x_i; \theta_i)$: statistics are joined, log partition
+    functions and log base measures add.
+
+    **Arguments:**
+
+    - `*parts`: differentiable exponential families.
+    """
+
+    parts: tuple = eqx.field(static=True)
+
+    def __init__(self, *parts: Differentiable):
+        for part in parts:
+            if not isinstance(part, Differentiable):
+                raise TypeError(
+                    f"a product is made of differentiable exponential families, got {part!r}. "
+                    "For other manifolds use harmonium.geometry.product.Pair."
+                )
+        if not parts:
+            raise ValueError("a product needs at least one family.")
+        self.parts = parts
+
+    def _map(self, function: Any, *tuples: tuple) -> tuple:
+        return tuple(function(*args) for args in zip(self.parts, *tuples, strict=True))
+
+    def _mean(self, components: tuple) -> Mean:
+        return ProductPoint(components, self, Coordinates.MEAN)
+
+    @property
+    def observation(self) -> Any:
+        """A tuple with one observation of each part."""
+        return tuple(part.observation for part in self.parts)
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        return jnp.all(jnp.stack(self._map(lambda part, xi: part.in_support(xi), x)))
+
+    def sufficient_statistic(self, x: Any) -> Mean:
+        return self._mean(self._map(lambda part, xi: part.sufficient_statistic(xi), x))
+
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        return sum(self._map(lambda part, xi: part.log_base_measure(xi), x), jnp.zeros(()))
+
+    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
+        return self._mean(self._map(lambda part, xi: part.sum_statistics(xi, weights), xs))
+
+    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
+        components = points.components
+        pairs = self._map(lambda part, p, xi: part.pair_statistics(p, xi), components, xs)
+        return sum(pairs[1:], pairs[0])
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        parts = self._map(lambda part, p: part.log_partition_function(p), point.components)
+        return sum(parts[1:], parts[0])
+
+    def to_mean(self, point: Natural) -> Mean:
+        self.check_single(point)
+        return self._mean(self._map(lambda part, p: part.to_mean(p), point.components))
+
+    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        self.check_single(point)
+        starts = (None,) * len(self.parts) if start is None else start.components
+        components = self._map(lambda f, p, s: f.to_natural(p, s), point.components, starts)
+        return ProductPoint(components, self, Coordinates.NATURAL)
+
+    def in_domain(self, point: Natural) -> Bool[Array, ""]:
+        return jnp.all(jnp.stack(self._map(lambda f, p: f.in_domain(p), point.components)))
+
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
+        keys = tuple(jax.random.split(key, len(self.parts)))
+        return self._map(lambda f, k, p: f.sample_one(k, p), keys, point.components)
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        keys = tuple(jax.random.split(key, len(self.parts)))
+        components = self._map(lambda f, k: f.initialize(k), keys)
+        return ProductPoint(components, self, Coordinates.NATURAL)
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        xs = self.check_form(xs)
+        keys = tuple(jax.random.split(key, len(self.parts)))
+        components = self._map(lambda f, k, xi: f.initialize_from_sample(k, xi), keys, xs)
+        return ProductPoint(components, self, Coordinates.NATURAL)
+
+    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        """The natural point of `(scale_i x_i + shift_i)`, for tuples of scales and shifts."""
+        self.check_point(point)
+        scales = (None,) * len(self.parts) if scale is None else scale
+        shifts = (None,) * len(self.parts) if shift is None else shift
+        components = self._map(
+            lambda f, p, a, b: f.push_forward(p, a, b), point.components, scales, shifts
+        )
+        return ProductPoint(components, self, Coordinates.NATURAL)
+
+
+class ReplicatedPoint(Point):
+    """A point of a replicated family: a batch of points of the family.
+
+    **Fields:** `replicas`, points whose last batch axis counts the replicas, and the static
+    `manifold` and `coordinates`.
+    """
+
+    replicas: Point
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        whole: Any = self.manifold
+        if self.replicas.manifold != whole.family:
+            raise TypeError(
+                f"a point of {whole} consists of points of {whole.family}, got points of "
+                f"{self.replicas.manifold}."
+            )
+        if self.replicas.coordinates is not self.coordinates:
+            raise TypeError(
+                f"a {self.coordinates.value} point of {whole} consists of such points, got "
+                f"{self.replicas.coordinates.value} ones."
+            )
+        if self.replicas.batch_shape[-1:] != (whole.n_replicas,):
+            raise ValueError(
+                f"a point of {whole} has replicas with batch axes (*batch, {whole.n_replicas}), "
+                f"got {self.replicas.batch_shape}."
+            )
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the replicas, without the one that counts them."""
+        return self.replicas.batch_shape[:-1]
+
+
+class Replicated(Differentiable, Generative):
+    r"""Independent observations from `n_replicas` distributions of one family.
+
+    An observation is one array (or pytree) with a leading axis of that length. Mathematically,
+    $p(x_1, \dots, x_n) = \prod_i p(x_i; \theta_i)$, each with its own parameters.
+
+    **Fields:** `family`, a differentiable exponential family, and `n_replicas`.
+    """
+
+    family: Differentiable = eqx.field(static=True)
+    n_replicas: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.n_replicas < 1:
+            raise ValueError(f"expected at least one replica, got n_replicas={self.n_replicas}.")
+
+    def _point(self, replicas: Point, coordinates: Coordinates) -> Point:
+        return ReplicatedPoint(replicas, self, coordinates)
+
+    @property
+    def dim(self) -> int:
+        """The dimension of the family times the number of replicas."""
+        return self.family.dim * self.n_replicas
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        def repeat(leaf: Array) -> Array:
+            return jnp.zeros((self.n_replicas, *leaf.shape), leaf.dtype)
+
+        return self._point(jax.tree.map(repeat, self.family.zeros(coordinates)), coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return jax.vmap(self.family.ravel)(point.replicas).reshape(-1)
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        rows = vector.reshape(self.n_replicas, self.family.dim)
+        return self._point(
+            jax.vmap(lambda row: self.family.unravel(row, coordinates))(rows), coordinates
+        )
+
+    @property
+    def observation(self) -> Any:
+        """An observation of the family with a leading axis."""
+
+        def repeat(form: Any) -> Any:
+            return jax.ShapeDtypeStruct((self.n_replicas, *form.shape), form.dtype)
+
+        return jax.tree.map(repeat, self.family.observation)
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        return jnp.all(jax.vmap(self.family.in_support)(x))
+
+    def sufficient_statistic(self, x: Any) -> Mean:
+        return self._point(jax.vmap(self.family.sufficient_statistic)(x), Coordinates.MEAN)
+
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        return jnp.sum(jax.vmap(self.family.log_base_measure)(x))
+
+    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
+        sums = jax.vmap(self.family.sum_statistics, (1, None), 1)(xs, weights)
+        return self._point(sums, Coordinates.MEAN)
+
+    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
+        pairs = jax.vmap(self.family.pair_statistics, (1, 1), 0)(points.replicas, xs)
+        return jnp.sum(pairs, axis=0)
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return jnp.sum(jax.vmap(self.family.log_partition_function)(point.replicas))
+
+    def to_mean(self, point: Natural) -> Mean:
+        self.check_single(point)
+        return self._point(jax.vmap(self.family.to_mean)(point.replicas), Coordinates.MEAN)
+
+    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        self.check_single(point)
+        if start is None:
+            replicas = jax.vmap(self.family.to_natural)(point.replicas)
+        else:
+            replicas = jax.vmap(self.family.to_natural)(point.replicas, start.replicas)
+        return self._point(replicas, Coordinates.NATURAL)
+
+    def in_domain(self, point: Natural) -> Bool[Array, ""]:
+        return jnp.all(jax.vmap(self.family.in_domain)(point.replicas))
+
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
+        family: Any = self.family
+        return jax.vmap(family.sample_one)(jax.random.split(key, self.n_replicas), point.replicas)
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        keys = jax.random.split(key, self.n_replicas)
+        return self._point(jax.vmap(self.family.initialize)(keys), Coordinates.NATURAL)
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        xs = self.check_data(xs)
+        keys = jax.random.split(key, self.n_replicas)
+        replicas = jax.vmap(self.family.initialize_from_sample, (0, 1))(keys, xs)
+        return self._point(replicas, Coordinates.NATURAL)

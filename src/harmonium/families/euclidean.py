@@ -1,0 +1,65 @@
+"""Real vectors with the identity as their statistic: the linear part of other families."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from harmonium.exponential_family.base import ExponentialFamily
+from harmonium.geometry.matrix import scale_location
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+
+
+class Euclidean(ExponentialFamily):
+    r"""Real vectors $x$ with $s(x) = x$ and Lebesgue base measure.
+
+    It has no partition function of its own: $\int \exp(\theta \cdot x) dx$ diverges. It is the
+    *location* part of normals, through which linear Gaussian models interact.
+
+    **Fields:** `data_dim`, the length of the vectors.
+    """
+
+    data_dim: int = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """The length of the vectors."""
+        return self.data_dim
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return VectorPoint(jnp.zeros(self.data_dim), self, coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return point.values
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return VectorPoint(vector, self, coordinates)
+
+    @property
+    def observation(self) -> Any:
+        """A real vector of length `data_dim`."""
+        return jax.ShapeDtypeStruct((self.data_dim,), float)
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        return jnp.all(jnp.isfinite(x))
+
+    def sufficient_statistic(self, x: Any) -> Mean:
+        return VectorPoint(self.check_form(x, batch=False), self, Coordinates.MEAN)
+
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        return jnp.zeros(())
+
+    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
+        return VectorPoint(weights.T @ xs, self, Coordinates.MEAN)
+
+    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
+        return xs @ points.values.T
+
+    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        self.check_single(point)
+        return VectorPoint(scale_location(point.values, scale), self, Coordinates.NATURAL)

@@ -1,0 +1,278 @@
+"""The multivariate normal distribution, with four covariance structures."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.exponential_family.checks import all_finite, require
+from harmonium.geometry.matrix import (
+    CovarianceStructure,
+    Diagonal,
+    Identity,
+    PositiveDefinite,
+    scale_location,
+)
+from harmonium.geometry.point import (
+    Coordinates,
+    Mean,
+    Natural,
+    Point,
+    check_trailing_shape,
+)
+from harmonium.geometry.structure import Structure
+
+
+class LocationShape(Point):
+    """A point of a normal family: a vector and a symmetric matrix.
+
+    **Fields:** `location` (`*batch n`); `shape`, the matrix as its covariance structure stores it,
+    `(*batch, n, n)`, `(*batch, n)`, `batch` or `(*batch, 0)`; and the static `manifold` and
+    `coordinates`. In natural coordinates they are the precision times the mean, and minus half the
+    precision; in mean coordinates the first and the second moment.
+    """
+
+    location: Float[Array, "*batch n"] = eqx.field(converter=jnp.asarray)
+    shape: Float[Array, "..."] = eqx.field(converter=jnp.asarray)
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        normal: Any = self.manifold
+        leaf_shape = normal.covariance_structure.leaf_shape(normal.data_dim)
+        check_trailing_shape("location", self.location, (normal.data_dim,), normal)
+        check_trailing_shape("shape", self.shape, leaf_shape, normal)
+        if self.shape.shape != self.batch_shape + leaf_shape:
+            raise ValueError(
+                f"a point of {normal} has leaves with the same batch axes, got a location of shape "
+                f"{self.location.shape} and a shape of shape {self.shape.shape}."
+            )
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of `location`."""
+        return self.location.shape[:-1]
+
+
+class Normal(Differentiable, Generative):
+    r"""The multivariate normal distribution on vectors of length $n$.
+
+    $p(x) = (2\pi)^{-n/2} \exp(\theta_1 \cdot x + \theta_2 \cdot x x^T - \psi(\theta))$ with natural
+    parameters $\theta_1 = \Sigma^{-1} \mu$ and $\theta_2 = -\frac12 \Sigma^{-1}$, mean parameters
+    $E[x]$ and $E[x x^T]$, and
+    $\psi(\theta) = -\frac14 \theta_1^T \theta_2^{-1} \theta_1 - \frac12 \log |-2\theta_2|$.
+    Covariance structures restrict $\theta_2$ to a linear space of matrices (`hm.Diagonal()`,
+    `hm.Scale()`), or fix the covariance to the identity (`hm.Identity()`).
+
+    **Arguments:**
+
+    - `data_dim`: $n$.
+    - `covariance`: the covariance structure, any by default.
+    """
+
+    data_dim: int = eqx.field(static=True)
+    covariance_structure: CovarianceStructure = eqx.field(static=True)
+
+    def __init__(self, data_dim: int, covariance: CovarianceStructure | None = None):
+        if data_dim < 1:
+            raise ValueError(f"a normal needs at least one dimension, got {data_dim}.")
+        self.data_dim = data_dim
+        self.covariance_structure = PositiveDefinite() if covariance is None else covariance
+
+    # --- manifold
+
+    @property
+    def dim(self) -> int:
+        """The number of distinct entries of the vector and of the matrix."""
+        return self.data_dim + self.covariance_structure.dim(self.data_dim)
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        shape = jnp.zeros(self.covariance_structure.leaf_shape(self.data_dim))
+        return LocationShape(jnp.zeros(self.data_dim), shape, self, coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        doubled = point.coordinates is Coordinates.NATURAL
+        shape = self.covariance_structure.ravel(point.shape, doubled)
+        return jnp.concatenate([point.location, shape])
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        n, doubled = self.data_dim, coordinates is Coordinates.NATURAL
+        shape = self.covariance_structure.unravel(vector[n:], n, doubled)
+        return LocationShape(vector[:n], shape, self, coordinates)
+
+    # --- exponential family
+
+    @property
+    def observation(self) -> Any:
+        """A real vector of length `data_dim`."""
+        return jax.ShapeDtypeStruct((self.data_dim,), float)
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        return jnp.all(jnp.isfinite(x))
+
+    def sufficient_statistic(self, x: Any) -> Mean:
+        x = self.check_form(x, batch=False)
+        moment = self.covariance_structure.cross_moment(x[None], x[None])
+        return LocationShape(x, moment, self, Coordinates.MEAN)
+
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        constant = -0.5 * self.data_dim * math.log(2 * math.pi)
+        if self.covariance_structure == Identity():
+            return constant - 0.5 * jnp.sum(jnp.square(x))
+        return jnp.asarray(constant, jnp.result_type(float))
+
+    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
+        moments = self.covariance_structure.batch_moments(xs, weights)
+        return LocationShape(weights.T @ xs, moments, self, Coordinates.MEAN)
+
+    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
+        quadratics = self.covariance_structure.batch_quadratics(points.shape, xs)
+        return xs @ points.location.T + quadratics
+
+    # --- duality
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        structure = self.covariance_structure
+        factor = structure.factor(-2 * point.shape, self.data_dim)
+        whitened = structure.whiten(factor, point.location)
+        log_determinant = structure.log_determinant(factor, self.data_dim)
+        return 0.5 * jnp.sum(jnp.square(whitened)) - 0.5 * log_determinant
+
+    def to_mean(self, point: Natural) -> Mean:
+        self.check_single(point)
+        structure = self.covariance_structure
+        mean, covariance = self._moments(point)
+        moment = structure.moment_from_matrix(covariance, self.data_dim)
+        moment = moment + structure.cross_moment(mean[None], mean[None])
+        return LocationShape(mean, moment, self, Coordinates.MEAN)
+
+    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        self.check_single(point)
+        structure, mean = self.covariance_structure, point.location
+        moment = point.shape - structure.cross_moment(mean[None], mean[None])
+        return self.from_moments(mean, structure.matrix_from_moment(moment, self.data_dim))
+
+    def in_domain(self, point: Natural) -> Bool[Array, ""]:
+        return jnp.isfinite(self.log_partition_kernel(point))
+
+    # --- sampling and starts
+
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Float[Array, " {self.data_dim}"]:
+        structure = self.covariance_structure
+        factor = structure.factor(-2 * point.shape, self.data_dim)
+        mean = structure.solve(factor, point.location[:, None])[:, 0]
+        noise = jax.random.normal(key, (self.data_dim,), point.location.dtype)
+        return mean + structure.color(factor, noise)
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        """The normal with the moments of a few standard normal vectors."""
+        xs = jax.random.normal(key, (4 * self.data_dim + 4, self.data_dim))
+        weights = jnp.full((len(xs), 1), 1 / len(xs))
+        return self.to_natural(self.sum_statistics(xs, weights)[0])
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """A normal near the sample's moments.
+
+        Its mean is the sample's plus a tenth of a standard deviation of noise, and its covariance
+        is nine tenths the sample's and one tenth diagonal, so that few or collinear observations
+        and constant columns do no harm.
+        """
+        xs = self.check_data(xs)
+        structure, n = self.covariance_structure, self.data_dim
+        mean, variances = jnp.mean(xs, axis=0), jnp.var(xs, axis=0)
+        typical = jnp.mean(variances)
+        variances = jnp.where(typical > 0, variances + 1e-3 * typical, jnp.ones_like(variances))
+        centred = xs - mean[None]
+        sample = structure.matrix_from_moment(structure.cross_moment(centred, centred) / len(xs), n)
+        covariance = 0.9 * sample + 0.1 * structure.view(Diagonal(), variances, n)
+        noise = jax.random.normal(key, (n,), xs.dtype)
+        return self.from_moments(mean + 0.1 * jnp.sqrt(variances) * noise, covariance)
+
+    # --- standard parameters
+
+    def from_mean_covariance(self, mean: Any, covariance: Any = None) -> Natural:
+        """The natural point with this mean and covariance.
+
+        **Arguments:**
+
+        - `mean`: (data_dim,).
+        - `covariance`: (data_dim, data_dim); variances (data_dim,) for `Diagonal`; one variance
+            for `Scale`; `None` for `Identity`.
+
+        **Raises:** an error for other shapes, for numbers that are not finite, and for a covariance
+        that is not symmetric and positive definite.
+        """
+        structure, n = self.covariance_structure, self.data_dim
+        mean = jnp.asarray(mean, float)
+        covariance = jnp.asarray(jnp.zeros(0) if covariance is None else covariance, float)
+        shapes = ((n,), structure.leaf_shape(n))
+        if (mean.shape, covariance.shape) != shapes:
+            raise ValueError(
+                f"{self} has a mean of shape {shapes[0]} and a covariance of shape {shapes[1]} "
+                f"((0,) stands for None), got {mean.shape} and {covariance.shape}."
+            )
+        mean = require(mean, all_finite(mean), f"the mean of {self} must be finite.")
+        covariance = require(
+            covariance,
+            structure.is_positive(covariance),
+            f"the covariance of {self} must be symmetric and positive definite; add a small "
+            "multiple of the identity if it is singular.",
+        )
+        return self.from_moments(mean, covariance)
+
+    def mean(self, point: Natural) -> Float[Array, " {self.data_dim}"]:
+        """The mean of a natural point."""
+        self.check_single(point)
+        return self._moments(point)[0]
+
+    def covariance(self, point: Natural) -> Float[Array, "..."] | None:
+        """The covariance of a natural point, in the form that `from_mean_covariance` takes."""
+        self.check_single(point)
+        if self.covariance_structure == Identity():
+            return None
+        return self._moments(point)[1]
+
+    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The normal of $x' = A x + b$: $\theta_2' = A^{-T} \theta_2 A^{-1}$ and
+        $\theta_1' = A^{-T} \theta_1 - 2 \theta_2' b$.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `scale`: $A$, a scalar, its diagonal, or a matrix, as the covariance structure admits;
+            `None` for the identity.
+        - `shift`: $b$, (data_dim,); `None` for zero.
+
+        **Raises:** `ValueError` for a scale that would leave the family.
+        """
+        self.check_single(point)
+        structure, precision = self.covariance_structure, -2 * point.shape
+        if scale is not None:
+            scale = jnp.asarray(scale, precision.dtype)
+            structure.check_scale(scale, self.data_dim)
+            precision = structure.scale_precision(precision, scale, self.data_dim)
+        location = scale_location(point.location, scale)
+        if shift is not None:
+            shift = jnp.asarray(shift, precision.dtype)
+            location = location + structure.apply(precision, shift[None])[0]
+        return LocationShape(location, -0.5 * precision, self, Coordinates.NATURAL)
+
+    def _moments(self, point: Natural) -> tuple[Array, Array]:
+        structure = self.covariance_structure
+        factor = structure.factor(-2 * point.shape, self.data_dim)
+        covariance = structure.inverse(factor, self.data_dim)
+        return structure.apply(covariance, point.location[None])[0], covariance
+
+    def from_moments(self, mean: Array, covariance: Array) -> Natural:
+        """`from_mean_covariance` without checks, for arrays of the right shapes."""
+        structure = self.covariance_structure
+        precision = structure.inverse(structure.factor(covariance, self.data_dim), self.data_dim)
+        location = structure.apply(precision, mean[None])[0]
+        return LocationShape(location, -0.5 * precision, self, Coordinates.NATURAL)

@@ -1,0 +1,310 @@
+"""Embeddings: how one manifold sits in another."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, relabel
+from harmonium.geometry.structure import Structure
+
+
+class Embedding(Structure):
+    r"""A map from the natural parameters of a submanifold to those of an ambient manifold.
+
+    Mathematically, an embedding $e$ gives the submodel $p(x; e(\theta))$ of an ambient family. Its
+    derivative pulls mean parameters back: the chain rule for a function of $e(\theta)$.
+    """
+
+    sub_man: eqx.AbstractVar[Manifold]
+    amb_man: eqx.AbstractVar[Manifold]
+
+    @abstractmethod
+    def embed(self, point: Natural) -> Natural:
+        """The natural point of `amb_man` that a natural point of `sub_man` stands for."""
+
+    def pullback(self, point: Natural, cotangent: Mean) -> Mean:
+        r"""The mean-labelled cotangent of `amb_man` at `embed(point)`, pulled back to `sub_man`.
+
+        Mathematically, $J_e(\theta)^T \eta$ with the Jacobian $J_e$ of the embedding; for a
+        linear embedding this is `project`, whatever the point.
+
+        **Arguments:**
+
+        - `point`: natural, on `sub_man`, where the derivative is taken.
+        - `cotangent`: mean, on `amb_man`.
+
+        **Returns:** a mean point of `sub_man`.
+        """
+        self.amb_man.check_point(cotangent)
+        _, transpose = jax.vjp(self.embed, point)
+        return relabel(transpose(relabel(cotangent))[0])
+
+
+class LinearEmbedding(Embedding):
+    r"""An embedding that is linear in natural parameters, so that it has an adjoint.
+
+    `embed` is safe on natural points only and `project` on mean points only, and both refuse the
+    other kind. They are adjoint: `dot(embed(theta), eta) == dot(theta, project(eta))`.
+    """
+
+    @abstractmethod
+    def project(self, point: Mean) -> Mean:
+        """The mean point of `sub_man` that a mean point of `amb_man` projects to."""
+
+    @abstractmethod
+    def restrict(self, point: Natural) -> Natural:
+        """The natural point of `sub_man` closest to a natural point of `amb_man`.
+
+        It undoes `embed`, and drops what `sub_man` cannot hold: check that nothing is lost.
+        """
+
+    @abstractmethod
+    def translate(self, point: Natural, shift: Natural) -> Natural:
+        """The natural point plus the embedded shift; only the leaves it reaches are changed.
+
+        **Arguments:**
+
+        - `point`: natural, on `amb_man`.
+        - `shift`: natural, on `sub_man`.
+        """
+
+    @abstractmethod
+    def observe(self, x: Any) -> Any:
+        """The observation of `sub_man` in one of `amb_man`: `s_sub(observe(x)) = project(s(x))`."""
+
+    def translate_through(
+        self, inner: "LinearEmbedding", point: Natural, shift: Natural
+    ) -> Natural:
+        """`translate` of the composition of this embedding with one into its `sub_man`.
+
+        A performance hook: an embedding that picks a part of the ambient point changes only
+        that part.
+        """
+        return self.translate(point, inner.embed(shift))
+
+    def translations(self, points: Natural, shifts: Natural) -> "Translations":
+        """What inference needs of all the points `translate(points[m], shifts[n])` at once.
+
+        A performance hook, see [`harmonium.geometry.embedding.Translations`][]: its default maps
+        over both, where an embedding into a structured family shares factorisations and works by
+        matrix products.
+
+        **Arguments:**
+
+        - `points`: a batch of `M` natural points of `amb_man`, a differentiable family.
+        - `shifts`: a batch of `N` natural points of `sub_man`.
+        """
+        return map_translations(self.amb_man, self.translate, self.project, points, shifts)
+
+    def translations_through(
+        self, inner: "LinearEmbedding", points: Natural, shifts: Natural
+    ) -> "Translations":
+        """`translations` of the composition with an embedding into `sub_man` (a hook)."""
+        both = ComposedEmbedding(self, inner)
+        return map_translations(self.amb_man, both.translate, both.project, points, shifts)
+
+
+class Translations(eqx.Module):
+    """Log partitions and means of `N x M` translated points, which share their structure.
+
+    **Fields:**
+
+    - `log_partitions`: (N, M), the log partition functions.
+    - `projections`: an (N, M) batch of the translated points' means, projected to `sub_man`.
+    - `total`: takes weights (N, M) and returns M mean points of `amb_man`, for each `m` the
+        weighted sum over `n` of the translated points' means.
+    """
+
+    log_partitions: Float[Array, "n m"]
+    projections: Any
+    total: Callable[[Float[Array, "n m"]], Mean]
+
+
+def map_translations(
+    family: Any,
+    translate: Callable[[Point, Any], Point],
+    project: Callable[[Point], Any],
+    points: Natural,
+    shifts: Any,
+) -> Translations:
+    """The default of `translations`: one point at a time, mapped over points and shifts."""
+
+    def over_both(function: Callable) -> Any:
+        return jax.vmap(jax.vmap(function, (0, None)), (None, 0))(points, shifts)
+
+    means = over_both(lambda p, s: family.to_mean(translate(p, s)))
+
+    def total(weights: Float[Array, "n m"]) -> Point:
+        def weighted_sum(leaf: Array) -> Array:
+            flat = leaf.reshape(*weights.shape, -1)
+            return jnp.einsum("nm,nmk->mk", weights, flat).reshape(leaf.shape[1:])
+
+        return jax.tree.map(weighted_sum, means)
+
+    log_partitions = over_both(lambda p, s: family.log_partition_function(translate(p, s)))
+    return Translations(log_partitions, jax.vmap(jax.vmap(project))(means), total)
+
+
+def zeros_like(manifold: Manifold, point: Point) -> Point:
+    """The natural origin of a manifold in the floating point type of another point."""
+    leaves = jax.tree.leaves(point)
+    origin = manifold.zeros(Coordinates.NATURAL)
+    return jax.tree.map(lambda leaf: leaf.astype(leaves[0].dtype), origin) if leaves else origin
+
+
+class RestrictionEmbedding(LinearEmbedding):
+    """An embedding of the posterior's latent manifold in the prior's, which may be fuller."""
+
+    @abstractmethod
+    def dominate(self, point: Natural) -> Natural:
+        """A natural point `d` of `sub_man` such that adding `point - embed(d)` is always safe.
+
+        For normals that means that `embed(d) - point` is positive semi-definite, so that
+        `theta + point - embed(d)` is a valid natural point of `amb_man` for each valid `theta`.
+        """
+
+
+class IdentityEmbedding(RestrictionEmbedding):
+    """A manifold in itself."""
+
+    manifold: Manifold = eqx.field(static=True)
+
+    @property
+    def sub_man(self) -> Manifold:
+        """The manifold."""
+        return self.manifold
+
+    @property
+    def amb_man(self) -> Manifold:
+        """The manifold."""
+        return self.manifold
+
+    def embed(self, point: Natural) -> Natural:
+        self.manifold.check_point(point)
+        return point
+
+    def project(self, point: Mean) -> Mean:
+        self.manifold.check_point(point)
+        return point
+
+    def translate(self, point: Natural, shift: Natural) -> Natural:
+        return point + shift
+
+    def observe(self, x: Any) -> Any:
+        return x
+
+    def restrict(self, point: Natural) -> Natural:
+        self.manifold.check_point(point)
+        return point
+
+    def dominate(self, point: Natural) -> Natural:
+        self.manifold.check_point(point)
+        return point
+
+
+class ComposedEmbedding(LinearEmbedding):
+    """An embedding into a manifold which is itself embedded; see `compose`."""
+
+    outer: LinearEmbedding = eqx.field(static=True)
+    inner: LinearEmbedding = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.inner.amb_man != self.outer.sub_man:
+            raise TypeError(
+                f"cannot compose embeddings: the inner one embeds into {self.inner.amb_man}, the "
+                f"outer one embeds {self.outer.sub_man}. These must be the same manifold."
+            )
+
+    @property
+    def sub_man(self) -> Manifold:
+        """The inner embedding's submanifold."""
+        return self.inner.sub_man
+
+    @property
+    def amb_man(self) -> Manifold:
+        """The outer embedding's ambient manifold."""
+        return self.outer.amb_man
+
+    def embed(self, point: Natural) -> Natural:
+        return self.outer.embed(self.inner.embed(point))
+
+    def project(self, point: Mean) -> Mean:
+        return self.inner.project(self.outer.project(point))
+
+    def translate(self, point: Natural, shift: Natural) -> Natural:
+        return self.outer.translate_through(self.inner, point, shift)
+
+    def restrict(self, point: Natural) -> Natural:
+        return self.inner.restrict(self.outer.restrict(point))
+
+    def observe(self, x: Any) -> Any:
+        return self.inner.observe(self.outer.observe(x))
+
+    def translate_through(
+        self, inner: LinearEmbedding, point: Natural, shift: Natural
+    ) -> Natural:
+        return self.outer.translate_through(compose(self.inner, inner), point, shift)
+
+    def translations(self, points: Natural, shifts: Natural) -> Translations:
+        return self.outer.translations_through(self.inner, points, shifts)
+
+    def translations_through(
+        self, inner: LinearEmbedding, points: Natural, shifts: Natural
+    ) -> Translations:
+        return self.outer.translations_through(compose(self.inner, inner), points, shifts)
+
+
+def compose(outer: LinearEmbedding, inner: LinearEmbedding) -> LinearEmbedding:
+    """The composition of two embeddings, `inner` first; identities are dropped.
+
+    **Raises:** `TypeError` if the inner one's ambient manifold is not the outer one's submanifold.
+    """
+    composed = ComposedEmbedding(outer, inner)
+    if isinstance(outer, IdentityEmbedding):
+        return inner
+    return outer if isinstance(inner, IdentityEmbedding) else composed
+
+
+class TupleEmbedding(LinearEmbedding):
+    """One component of a manifold whose points are tuples of components.
+
+    Embedding sets the other components to zero. As that is what leaves a sum of *natural*
+    parameters alone, and as a component of *mean* parameters is the mean of the component,
+    `embed` takes natural points and `project` takes mean points.
+    """
+
+    @abstractmethod
+    def component(self, point: Point) -> Point:
+        """The component of an ambient point."""
+
+    @abstractmethod
+    def replace(self, point: Point, component: Point) -> Point:
+        """The ambient point with another component in the place of this one."""
+
+    def embed(self, point: Natural) -> Natural:
+        self.sub_man.check_single(point)
+        return self.replace(zeros_like(self.amb_man, point), point)
+
+    def project(self, point: Mean) -> Mean:
+        self.amb_man.check_point(point)
+        return self.component(point)
+
+    def restrict(self, point: Natural) -> Natural:
+        self.amb_man.check_point(point)
+        return self.component(point)
+
+    def translate(self, point: Natural, shift: Natural) -> Natural:
+        self.amb_man.check_point(point)
+        return self.replace(point, self.component(point) + shift)
+
+    def translate_through(
+        self, inner: LinearEmbedding, point: Natural, shift: Natural
+    ) -> Natural:
+        self.amb_man.check_point(point)
+        return self.replace(point, inner.translate(self.component(point), shift))

@@ -1,0 +1,457 @@
+"""Linear maps between statistics: the interactions of harmoniums."""
+
+import functools
+import operator
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from harmonium.geometry.embedding import (
+    LinearEmbedding,
+    Translations,
+    compose,
+    map_translations,
+)
+from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.point import (
+    Coordinates,
+    Mean,
+    Natural,
+    Point,
+)
+from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.structure import Structure
+
+
+class LinearMapPoint(Point):
+    """A matrix between two statistics, stored for use with batches of observations.
+
+    **Fields:** `rows`, for each leaf of the domain's sub-statistic a batch of points of the
+    codomain's, whose (last) batch axes are that leaf's shape; and the static `manifold` and
+    `coordinates`. A mixture's interaction has one leaf of K - 1 component differences, a linear
+    Gaussian model's the rows of a (latent x observable) matrix.
+    """
+
+    rows: tuple[Point, ...]
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        linear_map: Any = self.manifold
+        shapes = linear_map.domain_shapes
+        check_parts(self, self.rows, (linear_map.cod_emb.sub_man,) * len(shapes))
+        for row, shape in zip(self.rows, shapes, strict=True):
+            leading = row.batch_shape[len(row.batch_shape) - len(shape) :] if shape else ()
+            if leading != shape:
+                raise ValueError(
+                    f"a point of {self.manifold} has rows with batch axes (*batch, "
+                    f"{', '.join(map(str, shape))}), got {row.batch_shape}."
+                )
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the rows, without those of the domain's leaves."""
+        linear_map: Any = self.manifold
+        batch = self.rows[0].batch_shape
+        return batch[: len(batch) - len(linear_map.domain_shapes[0])]
+
+
+class BlockMapPoint(Point):
+    """A point of a sum of linear maps: one point of each.
+
+    **Fields:** `blocks`, and the static `manifold` and `coordinates`.
+    """
+
+    blocks: tuple[Point, ...]
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        check_parts(self, self.blocks, self.manifold.maps)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the blocks."""
+        return self.blocks[0].batch_shape
+
+
+class InteractionMap(Manifold):
+    r"""Linear maps from latent statistics to natural parameters of observables, and back.
+
+    Mathematically, $\Theta_{XZ}$ in $s_X(x) \cdot \Theta_{XZ} \cdot s_Z(z)$. The map is used both
+    ways, always at full speed for a batch of observations: `shift` is what an observation adds to
+    the latent's natural parameters, a natural point (or a tuple of them) of the domain's
+    *sub-statistic*; `translate_domain` adds it.
+    """
+
+    @abstractmethod
+    def translate_codomain(self, observable: Natural, point: Natural, latent: Any) -> Natural:
+        r"""$\theta_X + \Theta_{XZ} s_Z(z)$ for a latent observation $z$."""
+
+    @abstractmethod
+    def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
+        """`translate_codomain` where the interacting part of the latent alone is known."""
+
+    @abstractmethod
+    def shifts(self, point: Natural, xs: Any) -> Any:
+        r"""$\Theta_{XZ}^T s_X(x_n)$ for a batch of N observations: a batch of N shifts."""
+
+    @abstractmethod
+    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
+        """A natural latent point plus one shift."""
+
+    @abstractmethod
+    def project_domain(self, latent: Mean) -> Any:
+        """The part of a mean latent point that interacts."""
+
+    @abstractmethod
+    def translations(self, latent: Natural, shifts: Any) -> Translations:
+        """Log partitions and means of the latent point translated by each of N shifts (M = 1)."""
+
+    @abstractmethod
+    def outer_sum(self, xs: Any, projections: Any, weights: Float[Array, " n"]) -> Mean:
+        r"""$\sum_n w_n\, s_X(x_n) \otimes \eta_n$ for N observations and interacting means."""
+
+    @abstractmethod
+    def compose_domain(self, embedding: LinearEmbedding) -> "InteractionMap":
+        """The same map on a larger latent manifold, into which the domain is embedded."""
+
+    @abstractmethod
+    def compose_codomain(self, embedding: LinearEmbedding) -> "InteractionMap":
+        """The same map into a larger observable manifold, into which the codomain is embedded."""
+
+    @abstractmethod
+    def adopt(self, point: Point) -> Point:
+        """A point of a map between the same sub-statistics, as a point of this map."""
+
+    @abstractmethod
+    def push_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        """The interaction of `scale x + shift`, where `x` had this one."""
+
+    @abstractmethod
+    def push_domain(self, point: Natural, scale: Any) -> Natural:
+        """The interaction with `scale z`, where `z` had this one."""
+
+    @property
+    @abstractmethod
+    def sub_statistics(self) -> tuple:
+        """The pairs of sub-statistics between which this maps, ambient manifolds aside."""
+
+
+class LinearMap(InteractionMap):
+    """A linear map between a sub-statistic of the latent and one of the observable.
+
+    **Fields:**
+
+    - `dom_emb`: linear embedding of the interacting latent statistic into the latent manifold.
+    - `cod_emb`: linear embedding of the interacting observable statistic into the observable
+        manifold.
+    """
+
+    dom_emb: LinearEmbedding = eqx.field(static=True)
+    cod_emb: LinearEmbedding = eqx.field(static=True)
+
+    @functools.cached_property
+    def domain_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the leaves of the domain's sub-statistic."""
+        return tuple(leaf.shape for leaf in jax.tree.leaves(self.dom_emb.sub_man.template()))
+
+    @property
+    def sub_statistics(self) -> tuple:
+        """The sub-statistics of the domain and the codomain."""
+        return ((self.dom_emb.sub_man, self.cod_emb.sub_man),)
+
+    @property
+    def dim(self) -> int:
+        """The product of the dimensions of the two sub-statistics."""
+        return self.dom_emb.sub_man.dim * self.cod_emb.sub_man.dim
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        zero = self.cod_emb.sub_man.zeros(coordinates)
+
+        def batch(shape: tuple[int, ...]) -> Point:
+            return jax.tree.map(lambda leaf: jnp.zeros(shape + leaf.shape, leaf.dtype), zero)
+
+        return LinearMapPoint(tuple(batch(s) for s in self.domain_shapes), self, coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        domain, codomain = self.dom_emb.sub_man, self.cod_emb.sub_man
+        columns = []
+        for row, shape in zip(point.rows, self.domain_shapes, strict=True):
+            flat = _map_axes(codomain.ravel, len(shape))(row)
+            columns.append(jnp.moveaxis(flat, -1, 0))
+        structure = jax.tree.structure(domain.template(point.coordinates))
+        return jax.vmap(domain.ravel)(jax.tree.unflatten(structure, columns)).reshape(-1)
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        domain, codomain = self.dom_emb.sub_man, self.cod_emb.sub_man
+        matrix = vector.reshape(codomain.dim, domain.dim)
+        columns = jax.vmap(lambda row: domain.unravel(row, coordinates))(matrix)
+        rows = []
+        for leaf, shape in zip(jax.tree.leaves(columns), self.domain_shapes, strict=True):
+            build = _map_axes(lambda v: codomain.unravel(v, coordinates), len(shape))
+            rows.append(build(jnp.moveaxis(leaf, 0, -1)))
+        return LinearMapPoint(tuple(rows), self, coordinates)
+
+    def apply(self, point: Natural, statistic: Mean) -> Natural:
+        """The product with a mean point of the domain's sub-statistic."""
+
+        def contract(leaf: Array, row: Point) -> Point:
+            return jax.tree.map(lambda a: jnp.tensordot(leaf, a, axes=leaf.ndim), row)
+
+        leaves = jax.tree.leaves(statistic)
+        terms = [contract(leaf, row) for leaf, row in zip(leaves, point.rows, strict=True)]
+        return functools.reduce(operator.add, terms)
+
+    def translate_codomain(self, observable: Natural, point: Natural, latent: Any) -> Natural:
+        return self.translate_at(observable, point, self.dom_emb.observe(latent))
+
+    def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
+        family: Any = self.dom_emb.sub_man
+        statistic = family.sufficient_statistic(interacting)
+        return self.cod_emb.translate(observable, self.apply(point, statistic))
+
+    def shifts(self, point: Natural, xs: Any) -> Any:
+        family: Any = self.cod_emb.sub_man
+        xs = self.cod_emb.observe(xs)
+        leaves = []
+        for row, shape in zip(point.rows, self.domain_shapes, strict=True):
+            flat = _merge_axes(row, len(shape))
+            products = family.pair_statistics(flat, xs)
+            leaves.append(products.reshape(products.shape[0], *shape))
+        structure = jax.tree.structure(self.dom_emb.sub_man.template(Coordinates.NATURAL))
+        return jax.tree.unflatten(structure, leaves)
+
+    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
+        return self.dom_emb.translate(latent, shift)
+
+    def project_domain(self, latent: Mean) -> Any:
+        return self.dom_emb.project(latent)
+
+    def translations(self, latent: Natural, shifts: Any) -> Translations:
+        return self.dom_emb.translations(jax.tree.map(lambda leaf: leaf[None], latent), shifts)
+
+    def outer_sum(self, xs: Any, projections: Any, weights: Float[Array, " n"]) -> Mean:
+        family: Any = self.cod_emb.sub_man
+        xs = self.cod_emb.observe(xs)
+        rows = []
+        for leaf, shape in zip(jax.tree.leaves(projections), self.domain_shapes, strict=True):
+            columns = leaf.reshape(leaf.shape[0], -1) * weights[:, None]
+            sums = family.sum_statistics(xs, columns)
+            rows.append(jax.tree.map(lambda a, shape=shape: a.reshape(shape + a.shape[1:]), sums))
+        return LinearMapPoint(tuple(rows), self, Coordinates.MEAN)
+
+    def compose_domain(self, embedding: LinearEmbedding) -> "LinearMap":
+        return LinearMap(compose(embedding, self.dom_emb), self.cod_emb)
+
+    def compose_codomain(self, embedding: LinearEmbedding) -> "LinearMap":
+        return LinearMap(self.dom_emb, compose(embedding, self.cod_emb))
+
+    def adopt(self, point: Point) -> Point:
+        _check_sub_statistics(self, point)
+        return LinearMapPoint(point.rows, self, point.coordinates)
+
+    def push_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        family: Any = self.cod_emb.sub_man
+
+        origin = family.push_forward(family.zeros(), scale, shift)
+
+        def push(column: Point) -> Point:
+            return family.push_forward(column, scale, shift) - origin
+
+        shapes = self.domain_shapes
+        rows = tuple(_map_axes(push, len(s))(r) for s, r in zip(shapes, point.rows, strict=True))
+        return LinearMapPoint(rows, self, point.coordinates)
+
+    def push_domain(self, point: Natural, scale: Any) -> Natural:
+        family: Any = self.dom_emb.sub_man
+        structure = jax.tree.structure(family.template(Coordinates.NATURAL))
+
+        def push(*leaves: Array) -> list[Array]:
+            domain_point = jax.tree.unflatten(structure, leaves)
+            return jax.tree.leaves(family.push_forward(domain_point, scale, None))
+
+        def push_all(*leaves: Array) -> list[Array]:
+            axes = [leaf.ndim - len(s) for leaf, s in zip(leaves, self.domain_shapes, strict=True)]
+            mapped = push
+            for _ in range(axes[0]):
+                mapped = jax.vmap(mapped, in_axes=-1, out_axes=-1)
+            return mapped(*leaves)
+
+        rows = jax.tree.map(lambda *leaves: tuple(push_all(*leaves)), *point.rows)
+        outer = jax.tree.structure(self.cod_emb.sub_man.template(Coordinates.NATURAL))
+        inner = jax.tree.structure((0,) * len(self.domain_shapes))
+        return LinearMapPoint(jax.tree.transpose(outer, inner, rows), self, point.coordinates)
+
+
+class BlockMap(InteractionMap):
+    """A sum of linear maps between the same latent and observable manifolds.
+
+    **Fields:** `maps`, each of which may reach another part of the latent and the observable.
+    """
+
+    maps: tuple[InteractionMap, ...] = eqx.field(static=True)
+
+    @property
+    def sub_statistics(self) -> tuple:
+        """The sub-statistics of all blocks."""
+        return tuple(pair for block in self.maps for pair in block.sub_statistics)
+
+    @property
+    def dim(self) -> int:
+        """The sum of the dimensions of the blocks."""
+        return sum(block.dim for block in self.maps)
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return BlockMapPoint(tuple(m.zeros(coordinates) for m in self.maps), self, coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return ravel_parts(self.maps, point.blocks)
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return BlockMapPoint(unravel_parts(self.maps, vector, coordinates), self, coordinates)
+
+    def _zip(self, *tuples: tuple) -> Any:
+        return zip(self.maps, *tuples, strict=True)
+
+    def translate_codomain(self, observable: Natural, point: Natural, latent: Any) -> Natural:
+        for block, part in self._zip(point.blocks):
+            observable = block.translate_codomain(observable, part, latent)
+        return observable
+
+    def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
+        for block, part, latent in self._zip(point.blocks, interacting):
+            observable = block.translate_at(observable, part, latent)
+        return observable
+
+    def shifts(self, point: Natural, xs: Any) -> Any:
+        return tuple(block.shifts(part, xs) for block, part in self._zip(point.blocks))
+
+    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
+        for block, part in self._zip(shift):
+            latent = block.translate_domain(latent, part)
+        return latent
+
+    def project_domain(self, latent: Mean) -> Any:
+        return tuple(block.project_domain(latent) for block in self.maps)
+
+    def translations(self, latent: Natural, shifts: Any) -> Translations:
+        batch = jax.tree.map(lambda leaf: leaf[None], latent)
+        return map_translations(
+            latent.manifold, self.translate_domain, self.project_domain, batch, shifts
+        )
+
+    def outer_sum(self, xs: Any, projections: Any, weights: Float[Array, " n"]) -> Mean:
+        sums = tuple(block.outer_sum(xs, part, weights) for block, part in self._zip(projections))
+        return BlockMapPoint(sums, self, Coordinates.MEAN)
+
+    def compose_domain(self, embedding: LinearEmbedding) -> "BlockMap":
+        return BlockMap(tuple(block.compose_domain(embedding) for block in self.maps))
+
+    def compose_codomain(self, embedding: LinearEmbedding) -> "BlockMap":
+        return BlockMap(tuple(block.compose_codomain(embedding) for block in self.maps))
+
+    def adopt(self, point: Point) -> Point:
+        _check_sub_statistics(self, point)
+        blocks = tuple(block.adopt(part) for block, part in self._zip(point.blocks))
+        return BlockMapPoint(blocks, self, point.coordinates)
+
+    def push_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        blocks = tuple(b.push_codomain(p, scale, shift) for b, p in self._zip(point.blocks))
+        return BlockMapPoint(blocks, self, point.coordinates)
+
+    def push_domain(self, point: Natural, scale: Any) -> Natural:
+        blocks = tuple(block.push_domain(part, scale) for block, part in self._zip(point.blocks))
+        return BlockMapPoint(blocks, self, point.coordinates)
+
+
+class AffinePoint(Point):
+    """A point of an affine map: the offset and the linear part.
+
+    **Fields:** `observable` (the offset), `interaction` (the linear part), and the static
+    `manifold` and `coordinates`.
+    """
+
+    observable: Point
+    interaction: Point
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        affine_map: Any = self.manifold
+        check_parts(self, (self.observable, self.interaction), affine_map.parts)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the offset."""
+        return self.observable.batch_shape
+
+
+class AffineMap(Manifold):
+    r"""Affine maps from latent observations to natural parameters: likelihoods.
+
+    Mathematically, $z \mapsto \theta_X + \Theta_{XZ} s_Z(z)$, the natural parameters of $p(x|z)$.
+
+    **Fields:** `obs_man`, the manifold of the offset, and `int_man`, that of the linear part.
+    """
+
+    obs_man: Manifold = eqx.field(static=True)
+    int_man: InteractionMap = eqx.field(static=True)
+
+    @property
+    def parts(self) -> tuple[Manifold, Manifold]:
+        """The two manifolds."""
+        return (self.obs_man, self.int_man)
+
+    @property
+    def dim(self) -> int:
+        """The sum of the two dimensions."""
+        return self.obs_man.dim + self.int_man.dim
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return AffinePoint(
+            self.obs_man.zeros(coordinates), self.int_man.zeros(coordinates), self, coordinates
+        )
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return ravel_parts(self.parts, (point.observable, point.interaction))
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return AffinePoint(*unravel_parts(self.parts, vector, coordinates), self, coordinates)
+
+    def apply(self, point: Natural, latent: Any) -> Natural:
+        """The natural point of `obs_man` that a latent observation is mapped to."""
+        self.check_point(point)
+        return self.int_man.translate_codomain(point.observable, point.interaction, latent)
+
+
+def _map_axes(function: Any, n_axes: int) -> Any:
+    for _ in range(n_axes):
+        function = jax.vmap(function)
+    return function
+
+
+def _merge_axes(point: Point, n_axes: int) -> Point:
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[n_axes:]), point)
+
+
+def _check_sub_statistics(interaction: InteractionMap, point: Point) -> None:
+    other: Any = point.manifold
+    if interaction.sub_statistics != other.sub_statistics:
+        raise TypeError(
+            f"a map between {interaction.sub_statistics} cannot adopt a point of a map between "
+            f"{other.sub_statistics}: the interacting statistics differ."
+        )

@@ -1,0 +1,154 @@
+"""Products of manifolds, whose points are tuples of points."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from harmonium.geometry.embedding import TupleEmbedding
+from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.point import Coordinates, Point
+from harmonium.geometry.structure import Structure
+
+
+class ProductPoint(Point):
+    """A point of a product: one point of each part.
+
+    **Fields:** `components`, a tuple of points with the same batch axes and coordinates, and the
+    static `manifold` and `coordinates`.
+    """
+
+    components: tuple[Point, ...]
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        check_parts(self, self.components, self.manifold.parts)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the components."""
+        return self.components[0].batch_shape if self.components else ()
+
+
+def check_parts(
+    whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]
+) -> None:
+    """Checks that the parts of a point have the manifolds, coordinates and batch of the whole."""
+    if tuple(point.manifold for point in points) != manifolds:
+        raise TypeError(
+            f"a point of {whole.manifold} consists of points of {', '.join(map(repr, manifolds))}; "
+            f"got points of {', '.join(repr(point.manifold) for point in points)}."
+        )
+    if any(point.coordinates is not whole.coordinates for point in points):
+        raise TypeError(
+            f"a {whole.coordinates.value} point of {whole.manifold} consists of "
+            f"{whole.coordinates.value} points, got {[p.coordinates.value for p in points]}."
+        )
+    batches = {point.batch_shape for point in points}
+    if len(batches) > 1:
+        raise ValueError(
+            f"the parts of a point of {whole.manifold} have different batch axes: {batches}."
+        )
+
+
+class AbstractProduct(Manifold):
+    """A product of manifolds: dimensions add up and coordinates are joined."""
+
+    parts: eqx.AbstractVar[tuple]
+
+    @property
+    def dim(self) -> int:
+        """The sum of the dimensions of the parts."""
+        return sum(part.dim for part in self.parts)
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return ProductPoint(
+            tuple(part.zeros(coordinates) for part in self.parts), self, coordinates
+        )
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return ravel_parts(self.parts, point.components)
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return ProductPoint(unravel_parts(self.parts, vector, coordinates), self, coordinates)
+
+
+def ravel_parts(manifolds: tuple[Manifold, ...], points: tuple[Point, ...]) -> Float[Array, " n"]:
+    """The minimal coordinates of several points, one after the other."""
+    vectors = [manifold.ravel(point) for manifold, point in zip(manifolds, points, strict=True)]
+    return jnp.concatenate(vectors) if vectors else jnp.zeros(0)
+
+
+def unravel_parts(
+    manifolds: tuple[Manifold, ...], vector: Float[Array, " n"], coordinates: Coordinates
+) -> tuple[Any, ...]:
+    """The points whose minimal coordinates follow each other in the vector."""
+    points, start = [], 0
+    for manifold in manifolds:
+        points.append(manifold.unravel(vector[start : start + manifold.dim], coordinates))
+        start += manifold.dim
+    return tuple(points)
+
+
+class Pair(AbstractProduct):
+    """Two manifolds side by side."""
+
+    first: Manifold = eqx.field(static=True)
+    second: Manifold = eqx.field(static=True)
+
+    @property
+    def parts(self) -> tuple:
+        """The two manifolds."""
+        return (self.first, self.second)
+
+
+class Null(AbstractProduct):
+    """The manifold with nothing in it: one point, no coordinates."""
+
+    @property
+    def parts(self) -> tuple:
+        """None."""
+        return ()
+
+
+class ComponentEmbedding(TupleEmbedding):
+    """One component of a product; an observation of it is that entry of the tuple observed.
+
+    **Fields:** `product`, and the `index` of the component, from 0.
+    """
+
+    product: AbstractProduct = eqx.field(static=True)
+    index: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if not 0 <= self.index < len(self.product.parts):
+            raise IndexError(
+                f"{self.product} has {len(self.product.parts)} components, there is no component "
+                f"{self.index}."
+            )
+
+    @property
+    def sub_man(self) -> Manifold:
+        """The component's manifold."""
+        return self.product.parts[self.index]
+
+    @property
+    def amb_man(self) -> Manifold:
+        """The product."""
+        return self.product
+
+    def component(self, point: Point) -> Point:
+        return point.components[self.index]
+
+    def replace(self, point: Point, component: Point) -> Point:
+        components = list(point.components)
+        components[self.index] = component
+        return ProductPoint(tuple(components), self.product, point.coordinates)
+
+    def observe(self, x: Any) -> Any:
+        return x[self.index]

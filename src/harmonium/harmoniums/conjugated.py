@@ -1,0 +1,498 @@
+"""Conjugated harmoniums: exact priors, densities, sampling and EM, derived once for all models."""
+
+import functools
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from harmonium.exponential_family import duality
+from harmonium.exponential_family.base import (
+    BATCH_SIZE,
+    Differentiable,
+    Generative,
+    float_dtype,
+    sample_many,
+)
+from harmonium.exponential_family.checks import all_finite, check_weights, require
+from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    RestrictionEmbedding,
+    Translations,
+    map_translations,
+)
+from harmonium.geometry.matrix import scale_location
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, relabel
+from harmonium.harmoniums.condense import two_moment_sample
+from harmonium.harmoniums.embedding import ObservableEmbedding
+from harmonium.harmoniums.harmonium import Harmonium, Joint, as_batch, first_of
+
+
+class Conjugated(Harmonium, Differentiable, Generative):
+    r"""A harmonium whose prior has the form of its posterior, so that all inference is exact.
+
+    Mathematically, conjugation means that there are parameters $\rho$ and $\chi$ with
+    $\psi_X(\theta_X + \Theta_{XZ} s_Z(z)) = \rho \cdot s_Z(z) + \chi$ for all $z$. With the
+    embedding $e$ of the posterior's latent manifold into the prior's, then
+
+    - the prior $p(z)$ has natural parameters $e(\theta_Z) + \rho$,
+    - $\psi(\theta) = \psi_Z(e(\theta_Z) + \rho) + \chi$,
+    - $\log p(x) = \theta_X \cdot s_X(x) + \log h_X(x) + \psi_{Z|X}(\theta_Z + \Theta_{XZ}^T s_X(x))
+      - \psi(\theta)$.
+
+    A model supplies `obs_man`, `int_man`, `pst_man`, `pst_prr_emb`, `conjugation_parameters` and
+    `likelihood_to_natural`; everything else follows here, at any depth, as `pst_man` may be a
+    conjugated harmonium itself.
+
+    **Source:** Sokoloski, A Unified Theory of Exact Inference and Learning in Exponential Family
+    Latent Variable Models (arXiv 2404.19501).
+    """
+
+    pst_prr_emb: eqx.AbstractVar[RestrictionEmbedding]
+
+    # --- what a model supplies
+
+    @abstractmethod
+    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        r"""The conjugation parameters $(\rho, \chi)$ of a likelihood.
+
+        **Arguments:**
+
+        - `likelihood`: an affine map, as `likelihood_function` returns it.
+
+        **Returns:** $\rho$, a natural point of `prr_man`, and the scalar $\chi$.
+        """
+
+    @abstractmethod
+    def likelihood_to_natural(self, point: Mean) -> Natural:
+        """The likelihood that fits the mean parameters best: the closed-form M-step for $p(x|z)$.
+
+        Only called where `is_closed_form`.
+        """
+
+    @property
+    @abstractmethod
+    def is_closed_form(self) -> bool:
+        """Whether `likelihood_to_natural` is exact."""
+
+    @property
+    @abstractmethod
+    def is_quadratic(self) -> bool:
+        """Whether the joint density is Gaussian, so that data matter through two moments only."""
+
+    @abstractmethod
+    def embed_observable(self, embedding: LinearEmbedding) -> "Conjugated":
+        """The same model with its observable manifold embedded in a fuller one.
+
+        **Arguments:**
+
+        - `embedding`: of `obs_man` into the fuller manifold.
+        """
+
+    @abstractmethod
+    def standardize_under(self, point: Natural, prior: Natural) -> Natural:
+        """`standardize` for a given prior over the latents (a natural point of `prr_man`)."""
+
+    def standardizing_push(self, marginal: Mean) -> tuple[Array, Array] | None:
+        """The scale and shift that standardise latents with this marginal, if they are affine.
+
+        **Arguments:**
+
+        - `marginal`: mean, the marginal of the interacting latent in the prior.
+
+        **Returns:** what `push_latent` takes, or `None` where latents are not real vectors.
+        """
+        return None
+
+    # --- priors
+
+    @property
+    def prr_man(self) -> Any:
+        """The manifold of the prior over latents."""
+        return self.pst_prr_emb.amb_man
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether posterior and prior have the same latent manifold."""
+        return isinstance(self.pst_prr_emb, IdentityEmbedding)
+
+    @property
+    def lat_man(self) -> Any:
+        """The latent manifold of posterior and prior.
+
+        **Raises:** `TypeError` where they differ.
+        """
+        if not self.is_symmetric:
+            raise TypeError(
+                f"the posterior's latent manifold {self.pst_man} and the prior's {self.prr_man} "
+                "differ: ask for pst_man or prr_man."
+            )
+        return self.pst_man
+
+    def prior(self, point: Natural) -> Natural:
+        r"""The natural parameters $e(\theta_Z) + \rho$ of the prior $p(z)$, on `prr_man`."""
+        return self._prior_and_offset(point)[0]
+
+    def _prior_and_offset(self, point: Natural) -> tuple[Natural, Float[Array, ""]]:
+        rho, chi = self.conjugation_parameters(self.likelihood_function(point))
+        return self.pst_prr_emb.embed(point.latent) + rho, chi
+
+    def join_conjugated(self, likelihood: Natural, prior: Natural) -> Natural:
+        r"""The model with this likelihood and this prior: $e(\theta_Z) = prior - \rho$.
+
+        **Arguments:**
+
+        - `likelihood`: natural, as `likelihood_function` returns it.
+        - `prior`: natural, on `prr_man`.
+
+        **Raises:** an error if the posterior's manifold is restricted and `prior` minus $\rho$ does
+        not lie in it.
+        """
+        self.lkl_man.check_single(likelihood)
+        self.prr_man.check_single(prior)
+        rho, _ = self.conjugation_parameters(likelihood)
+        latent = self.pst_prr_emb.restrict(prior - rho)
+        if not self.is_symmetric:
+            latent = require(
+                latent,
+                _reaches(self.pst_prr_emb.embed(latent) + rho, prior, rho),
+                f"this prior cannot be joined with this likelihood: the posterior would leave "
+                f"{self.pst_man}. Use a fuller posterior manifold, rotate the latents, or let an "
+                "initialiser choose the prior.",
+            )
+        return self.point(likelihood.observable, likelihood.interaction, latent)
+
+    def join_dominated(self, likelihood: Natural, latent: Natural) -> Natural:
+        r"""The model with this likelihood and a prior near $e$(`latent`), always valid.
+
+        The prior is $e(latent) + \rho - e(d)$ for the smallest $d$ known to dominate $\rho$;
+        where posterior and prior have one manifold, it is the given point.
+
+        **Arguments:**
+
+        - `likelihood`: natural, as `likelihood_function` returns it.
+        - `latent`: natural, on `pst_man`.
+        """
+        rho, _ = self.conjugation_parameters(likelihood)
+        latent = latent - self.pst_prr_emb.dominate(rho)
+        return self.point(likelihood.observable, likelihood.interaction, latent)
+
+    # --- duality
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        prior, chi = self._prior_and_offset(point)
+        return self.prr_man.log_partition_function(prior) + chi
+
+    def to_mean(self, point: Natural) -> Mean:
+        r"""The mean parameters, by the chain rule through the conjugation parameters.
+
+        Mathematically, with the prior's mean $\eta_Z'$: $\eta_Z = e^*(\eta_Z')$, and
+        $(\eta_X, H_{XZ})$ is the derivative of $\eta_Z' \cdot \rho + \chi$ with respect to the
+        likelihood.
+        """
+        self.check_single(point)
+        likelihood = self.likelihood_function(point)
+        (rho, chi), transpose = jax.vjp(self.conjugation_parameters, likelihood)
+        latent = self.prr_man.to_mean(self.pst_prr_emb.embed(point.latent) + rho)
+        (cotangent,) = transpose((relabel(latent), jnp.ones_like(chi)))
+        observed = relabel(cotangent)
+        latent = self.pst_prr_emb.project(latent)
+        return self.point(observed.observable, observed.interaction, latent)
+
+    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        r"""The natural parameters of a mean point: the maximum likelihood of complete data.
+
+        In closed form where the model has one at each level, otherwise by the numerical dual.
+        """
+        self.check_single(point)
+        if not (self.is_symmetric and self.is_closed_form):
+            return duality.solve_dual(self, point, start)
+        prior = None if start is None else self.prior(start)
+        latent = self.pst_man.to_natural(point.latent, prior)
+        return self.join_conjugated(self.likelihood_to_natural(point), latent)
+
+    def improve(self, point: Mean, start: Natural) -> Natural:
+        r"""A natural point for which $\theta \cdot \eta - \psi(\theta)$ is not below the start's.
+
+        The M-step of EM: `to_natural` in closed form where there is one, and elsewhere a few damped
+        steps from `start`.
+        """
+        self.check_single(point)
+        if not (self.is_symmetric and self.is_closed_form):
+            return duality.improve_dual(self, point, start)
+        latent = self.pst_man.improve(point.latent, self.prior(start))
+        return self.join_conjugated(self.likelihood_to_natural(point), latent)
+
+    def natural_start(self, point: Mean) -> Natural:
+        """Independent observables and latents with these means: no interaction."""
+        observable = self.obs_man.to_natural(point.observable)
+        interaction = self.int_man.zeros(Coordinates.NATURAL)
+        return self.point(observable, interaction, self.pst_man.to_natural(point.latent))
+
+    # --- densities of observables
+
+    def log_observable_density(self, point: Natural, x: Any) -> Float[Array, ""]:
+        r"""The exact log density $\log p(x)$ of one observation, the latents summed out."""
+        x = self.obs_man.check_form(x, batch=False)
+        return self.log_observable_densities(point, as_batch(x))[0]
+
+    def log_observable_densities(
+        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
+    ) -> Float[Array, " n"]:
+        """The exact log densities of a batch of N observations.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `xs`: a batch of N observations of `obs_man`.
+        - `batch_size`: how many are processed at once.
+
+        **Returns:** an array (N,), in nats.
+        """
+        self.check_single(point)
+        xs = self.obs_man.check_form(xs)
+        log_partition = self.log_partition_function(point)
+        observable = as_batch(point.observable)
+
+        def densities(chunk: Any) -> Array:
+            posteriors = self._posteriors(point, chunk)
+            energies = self.obs_man.pair_statistics(observable, chunk)[:, 0]
+            base_measures = jax.vmap(self.obs_man.log_base_measure)(chunk)
+            return energies + posteriors.log_partitions[:, 0] - log_partition + base_measures
+
+        return map_chunks(densities, xs, batch_size)
+
+    def average_log_observable_density(
+        self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
+    ) -> Float[Array, ""]:
+        """The (weighted) average of the log densities of a batch, in nats per observation."""
+        densities = self.log_observable_densities(point, xs, batch_size)
+        return check_weights(weights, len(densities), densities.dtype) @ densities
+
+    # --- sampling
+
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Joint:
+        """Ancestral sampling: the latent from the prior, the observable from the likelihood."""
+        latent_key, observable_key = jax.random.split(key)
+        latent = self.prr_man.sample_one(latent_key, self.prior(point))
+        likelihood = self.lkl_man.apply(self.likelihood_function(point), latent)
+        return Joint(self.obs_man.sample_one(observable_key, likelihood), latent)
+
+    def observable_sample(
+        self, key: PRNGKeyArray, point: Natural, shape: tuple[int, ...] = ()
+    ) -> Any:
+        """Independent observations of `obs_man`; see `sample`."""
+        return self.sample(key, point, shape).observable
+
+    # --- inference and EM
+
+    def _posteriors(self, point: Natural, xs: Any) -> Translations:
+        shifts = self.int_man.shifts(point.interaction, xs)
+        return self.int_man.translations(point.latent, shifts)
+
+    def observable_translations(
+        self, inner: LinearEmbedding, points: Natural, shifts: Natural
+    ) -> Translations:
+        """`Translations` of this model by shifts of its observable; a performance hook.
+
+        **Arguments:**
+
+        - `inner`: the embedding of the shifts' manifold in `obs_man`.
+        - `points`: a batch of M natural points of this model.
+        - `shifts`: a batch of N natural points of `inner.sub_man`.
+        """
+        embedding = ObservableEmbedding(self)
+        return map_translations(
+            self,
+            functools.partial(embedding.translate_through, inner),
+            lambda mean: inner.project(embedding.project(mean)),
+            points,
+            shifts,
+        )
+
+    def posterior_statistics(self, point: Natural, x: Any) -> Mean:
+        r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,
+        $E[s_Z|x]$, as a mean point.
+        """
+        x = self.obs_man.check_form(x, batch=False)
+        return self.mean_posterior_statistics(point, as_batch(x))
+
+    def mean_posterior_statistics(
+        self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
+    ) -> Mean:
+        """The (weighted) average of `posterior_statistics` over a batch: the E-step.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `xs`: a batch of N observations of `obs_man`.
+        - `weights`: (N,), not negative, need not be normalised; equal ones by default.
+        - `batch_size`: how many observations are processed at once.
+
+        **Returns:** a mean point of the model.
+        """
+        self.check_single(point)
+        xs = self.obs_man.check_form(xs)
+        weights = check_weights(weights, batch_length(xs), float_dtype((xs, point)))
+
+        def statistics(chunk: Any, chunk_weights: Array) -> Mean:
+            posteriors = self._posteriors(point, chunk)
+            projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
+            interaction = self.int_man.outer_sum(chunk, projections, chunk_weights[:, 0])
+            observable = first_of(self.obs_man.sum_statistics(chunk, chunk_weights))
+            return self.point(observable, interaction, first_of(posteriors.total(chunk_weights)))
+
+        return sum_chunks(statistics, xs, weights[:, None], batch_size)
+
+    def expectation_maximization(
+        self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
+    ) -> Natural:
+        r"""One step of EM, which never lowers the likelihood of the data.
+
+        Mathematically, $\theta \leftarrow$ `to_natural` of the average posterior statistics. Where
+        this has no closed form the M-step is a few damped steps towards it (generalised EM). The
+        latents of the result are standardised.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `xs`: a batch of N observations of `obs_man`.
+        - `weights`: (N,), not negative, need not be normalised; equal ones by default.
+        - `batch_size`: how many observations are processed at once.
+
+        **Returns:** a natural point of the model.
+
+        **Raises:** an error for observations outside the support, bad weights, and where the result
+        is degenerate: not finite, as when a component loses all its data.
+        """
+        xs = self.obs_man.check_data(xs)
+        mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
+        result = self.standardize(self.improve(mean, point))
+        return require(
+            result,
+            all_finite(result),
+            f"the EM step of {self} is degenerate: a covariance is singular or a component has "
+            "no data left. Remove constant columns, use fewer components, or add weighted "
+            "pseudo-observations.",
+        )
+
+    def condense(self, xs: Any, weights: Any = None) -> tuple[Any, Float[Array, " m"]]:
+        """A smaller weighted sample with the same likelihood for every parameter, up to a constant
+        that it keeps too.
+
+        Jointly Gaussian models depend on the data through two moments only, which 2D
+        pseudo-observations reproduce; for others this returns the data as they are.
+
+        **Arguments:**
+
+        - `xs`: a batch of N observations.
+        - `weights`: (N,), not negative; equal ones by default.
+
+        **Returns:** the observations, and their weights, which sum to one.
+        """
+        xs = self.obs_man.check_data(xs)
+        length = batch_length(xs)
+        weights = check_weights(weights, length, float_dtype(xs))
+        if not self.is_quadratic or 2 * xs.shape[1] >= length:
+            return xs, weights
+        return two_moment_sample(xs, weights)
+
+    def expected_latents(
+        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
+    ) -> Any:
+        """What a batch of observations says about the interacting latents, on average.
+
+        **Returns:** for linear Gaussian lower levels an array (N, latent dimension) of expected
+        positions; in general the leaves of the mean parameters of the interacting statistic.
+        """
+        self.check_single(point)
+        xs = self.obs_man.check_form(xs)
+
+        def expectations(chunk: Any) -> Any:
+            posteriors = self._posteriors(point, chunk)
+            return jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
+
+        result = map_chunks(expectations, xs, batch_size)
+        leaves = jax.tree.leaves(result)
+        return leaves[0] if len(leaves) == 1 else tuple(leaves)
+
+    def top_probabilities(self, point: Natural) -> Float[Array, " k"]:
+        return self.prr_man.top_probabilities(self.prior(point))
+
+    def posterior_probabilities(self, point: Natural, x: Any) -> Float[Array, " k"]:
+        """The probabilities of the categories at the top of the hierarchy, given one observation.
+
+        **Raises:** `TypeError` if there is no categorical at the top.
+        """
+        return self.pst_man.top_probabilities(self.posterior_at(point, x))
+
+    def assign(
+        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
+    ) -> Int[Array, " n"]:
+        """The most probable category at the top of the hierarchy, for each of N observations."""
+        self.check_single(point)
+        xs = self.obs_man.check_form(xs)
+
+        def assignments(chunk: Any) -> Array:
+            return jax.vmap(lambda x: jnp.argmax(self.posterior_probabilities(point, x)))(chunk)
+
+        return map_chunks(assignments, xs, batch_size)
+
+    # --- affine maps of observables and latents
+
+    def standardize(self, point: Natural) -> Natural:
+        """The same distribution of observables with standardised latents.
+
+        Latents of linear Gaussian levels are identifiable up to affine maps that keep `pst_man`
+        only. This picks the representative whose prior latent marginals have zero mean and, as far
+        as these maps allow, unit covariance, at every level.
+        """
+        return self.standardize_under(point, self.prior(point))
+
+    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The model of $x' = A x + b$, with the same latents.
+
+        Mathematically, the observable and the interaction are pushed forward, and the new latent
+        parameters are those of the posterior at $x_0$, where $A x_0 + b = 0$.
+        """
+        self.check_single(point)
+        observable = self.obs_man.push_forward(point.observable, scale, shift)
+        interaction = self.int_man.push_codomain(point.interaction, scale, shift)
+        if shift is None:
+            return self.point(observable, interaction, point.latent)
+        latent = self.posterior_at(point, _zero_of(scale, shift))
+        return self.point(observable, interaction, latent)
+
+    def push_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The model with latents $y' = A y + b$ of the interacting part, and the same observables.
+
+        Mathematically, latent and interaction are pushed forward, and the new observable
+        parameters are those of the likelihood at $y_0$, where $A y_0 + b = 0$.
+        """
+        latent = self.pst_man.push_forward(point.latent, scale, shift)
+        interaction = self.int_man.push_domain(point.interaction, scale)
+        zero = _zero_of(scale, shift)
+        observable = self.int_man.translate_at(point.observable, point.interaction, zero)
+        return self.point(observable, interaction, latent)
+
+
+def _reaches(reached: Point, wanted: Point, rho: Point) -> Array:
+    def close(a: Array, b: Array, c: Array) -> Array:
+        size = jnp.max(jnp.abs(b), initial=0) + jnp.max(jnp.abs(c), initial=0)
+        return jnp.all(jnp.abs(a - b) <= jnp.finfo(a.dtype).eps ** 0.5 * (size + 1e-30))
+
+    flags = jax.tree.leaves(jax.tree.map(close, reached, wanted, rho))
+    return jnp.all(jnp.stack(flags))
+
+
+def _zero_of(scale: Any, shift: Any) -> Array:
+    shift = jnp.asarray(shift)
+    if scale is None:
+        return -shift
+    scale = jnp.asarray(scale, shift.dtype)
+    return -jnp.linalg.solve(scale, shift) if scale.ndim == 2 else -shift / scale

@@ -1,0 +1,171 @@
+"""Harmoniums: exponential families of an observable and a latent variable."""
+
+import functools
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from harmonium.exponential_family.base import Gibbs
+from harmonium.geometry.linear_map import AffineMap, AffinePoint, InteractionMap
+from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point
+from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.structure import Structure
+
+
+class Joint(NamedTuple):
+    """A joint observation of a harmonium: what is observed and what is latent.
+
+    The latent of a hierarchy is itself a `Joint`.
+    """
+
+    observable: Any
+    latent: Any
+
+
+class HarmoniumPoint(Point):
+    r"""A point of a harmonium.
+
+    **Fields:** `observable`, `interaction` and `latent`, points of `obs_man`, `int_man` and
+    `pst_man`, and the static `manifold` and `coordinates`. In natural coordinates they are
+    $\theta_X$, $\Theta_{XZ}$ and $\theta_Z$; in mean coordinates the expectations of $s_X(x)$,
+    $s_X(x) \otimes s_Z(z)$ and $s_Z(z)$.
+    """
+
+    observable: Point
+    interaction: Point
+    latent: Point
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        harmonium: Any = self.manifold
+        check_parts(self, (self.observable, self.interaction, self.latent), harmonium.parts)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the parts."""
+        return self.observable.batch_shape
+
+
+class Harmonium(Gibbs):
+    r"""A joint exponential family of observables $x$ and latents $z$ with a linear interaction.
+
+    $\log p(x, z) = \theta_X \cdot s_X(x) + \theta_Z \cdot s_Z(z) + s_X(x) \cdot \Theta_{XZ} \cdot
+    s_Z(z) + \log h_X(x) + \log h_Z(z) - \psi(\theta)$, where $s_X$ and $s_Z$ are the sufficient
+    statistics of `obs_man` and `pst_man`, $h_X$ and $h_Z$ their base measures, and
+    $\Theta_{XZ}$ a linear map in `int_man`. Both conditionals are in these families: the likelihood
+    $p(x|z)$ has natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$, the posterior $p(z|x)$ has
+    $\theta_Z + \Theta_{XZ}^T s_X(x)$.
+
+    A joint observation is a [`harmonium.Joint`][].
+    """
+
+    obs_man: eqx.AbstractVar[Any]
+    int_man: eqx.AbstractVar[InteractionMap]
+    pst_man: eqx.AbstractVar[Any]
+
+    @functools.cached_property
+    def parts(self) -> tuple[Manifold, Manifold, Manifold]:
+        """The observable, interaction and latent manifolds."""
+        return (self.obs_man, self.int_man, self.pst_man)
+
+    @functools.cached_property
+    def lkl_man(self) -> AffineMap:
+        """The manifold of likelihoods."""
+        return AffineMap(self.obs_man, self.int_man)
+
+    @property
+    def dim(self) -> int:
+        """The sum of the dimensions of the parts."""
+        return sum(part.dim for part in self.parts)
+
+    def point(self, observable: Point, interaction: Point, latent: Point) -> Point:
+        """The point with these parts, in their coordinates."""
+        return HarmoniumPoint(observable, interaction, latent, self, observable.coordinates)
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return self.point(*(part.zeros(coordinates) for part in self.parts))
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return ravel_parts(self.parts, (point.observable, point.interaction, point.latent))
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return self.point(*unravel_parts(self.parts, vector, coordinates))
+
+    @property
+    def observation(self) -> Any:
+        """A `Joint` of one observation of `obs_man` and one of `pst_man`."""
+        return Joint(self.obs_man.observation, self.pst_man.observation)
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        return self.obs_man.in_support(x.observable) & self.pst_man.in_support(x.latent)
+
+    def sufficient_statistic(self, x: Any) -> Mean:
+        x = self.check_form(x, batch=False)
+        latent = self.pst_man.sufficient_statistic(x.latent)
+        projection = self.int_man.project_domain(latent)
+        interaction = self.int_man.outer_sum(
+            as_batch(x.observable), as_batch(projection), jnp.ones(1)
+        )
+        return self.point(self.obs_man.sufficient_statistic(x.observable), interaction, latent)
+
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        observable = self.obs_man.log_base_measure(x.observable)
+        return observable + self.pst_man.log_base_measure(x.latent)
+
+    def likelihood_function(self, point: Natural) -> Natural:
+        """The likelihood as an affine map from latents to natural points of `obs_man`."""
+        self.check_single(point)
+        return self.make_likelihood(point.observable, point.interaction)
+
+    def likelihood_at(self, point: Natural, latent: Any) -> Natural:
+        r"""The natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$ of $p(x|z)$ at one latent $z$."""
+        latent = self.pst_man.check_form(latent, batch=False)
+        return self.lkl_man.apply(self.likelihood_function(point), latent)
+
+    def posterior_at(self, point: Natural, x: Any) -> Natural:
+        r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$."""
+        self.check_single(point)
+        x = self.obs_man.check_form(x, batch=False)
+        shift = first_of(self.int_man.shifts(point.interaction, as_batch(x)))
+        return self.int_man.translate_domain(point.latent, shift)
+
+    def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Joint:
+        """One sweep of the Gibbs sampler: a new observable given the latent, then a new latent.
+
+        **Arguments:**
+
+        - `key`: a JAX random key.
+        - `point`: natural.
+        - `x`: a `Joint`, the state of the chain, of which only the latent is used.
+
+        **Returns:** the next `Joint`.
+        """
+        observable_key, latent_key = jax.random.split(key)
+        likelihood = self.likelihood_at(point, x.latent)
+        observable = self.obs_man.sample_one(observable_key, likelihood)
+        posterior = self.posterior_at(point, observable)
+        return Joint(observable, self.pst_man.sample_one(latent_key, posterior))
+
+    def make_likelihood(self, observable: Point, interaction: Point) -> Point:
+        """The likelihood with this offset and this linear part, a point of `lkl_man`."""
+        return AffinePoint(observable, interaction, self.lkl_man, observable.coordinates)
+
+
+def as_batch(tree: Any) -> Any:
+    """A batch of one: every array with a leading axis of length 1."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
+def first_of(tree: Any) -> Any:
+    """The first of a batch."""
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+

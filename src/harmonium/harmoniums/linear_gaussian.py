@@ -1,0 +1,258 @@
+"""Linear Gaussian models: factor analysis, probabilistic principal components, and relatives."""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from harmonium.exponential_family.checks import all_finite, require
+from harmonium.families.normal import LocationShape, Normal
+from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
+from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
+from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
+from harmonium.geometry.matrix import Diagonal, Identity, PositiveDefinite, Scale
+from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
+from harmonium.harmoniums.conjugated import Conjugated
+
+
+class LinearGaussianModel(Conjugated):
+    r"""A normal observable whose mean is an affine function of a normal latent.
+
+    $\log p(x, z) = \theta_X \cdot s(x) + \theta_Z \cdot s(z) + x^T \Theta z + \dots$: only the
+    locations interact, so $x = W z + b + \epsilon$ with loadings $W = \Sigma \Theta$, offset $b$ and
+    noise covariance $\Sigma$ in the observable's structure. Conjugation parameters, with
+    $\Theta_2$ the observable's natural matrix: $\rho = (\Theta^T \Sigma \theta_1,\;
+    \frac12 \Theta^T \Sigma \Theta)$, $\chi = \psi_X(\theta_X)$.
+
+    A posterior with a restricted covariance structure embeds into a prior with a full one.
+
+    **Fields:** `obs_man`, a `Normal` with any covariance structure, and `pst_man`, a `Normal` with
+    any but `Identity()`.
+    """
+
+    obs_man: Normal = eqx.field(static=True)
+    pst_man: Normal = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.pst_man.covariance_structure == Identity():
+            raise TypeError(
+                "a posterior with Identity() covariance is not offered: its precision is fixed, "
+                "and cannot follow the data. Use Scale(), Diagonal() or PositiveDefinite()."
+            )
+
+    @functools.cached_property
+    def int_man(self) -> LinearMap:
+        """A linear map from latent to observable locations."""
+        return LinearMap(LocationEmbedding(self.pst_man), LocationEmbedding(self.obs_man))
+
+    @functools.cached_property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """The identity for full posteriors, an embedding of covariance structures for others."""
+        if self.pst_man.covariance_structure == PositiveDefinite():
+            return IdentityEmbedding(self.pst_man)
+        return NormalCovarianceEmbedding(self.pst_man, Normal(self.pst_man.data_dim))
+
+    @property
+    def is_closed_form(self) -> bool:
+        """Always: the M-step is a linear regression."""
+        return True
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Always: observable and latent are jointly normal."""
+        return True
+
+    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        observable, rows = likelihood.observable, likelihood.interaction.rows[0].values
+        scaled = self._noise_solve(observable, rows.T)
+        rho = LocationShape(
+            scaled.T @ observable.location, 0.5 * rows @ scaled, self.prr_man, Coordinates.NATURAL
+        )
+        return rho, self.obs_man.log_partition_function(observable)
+
+    def likelihood_to_natural(self, point: Mean) -> Natural:
+        r"""The regression of $x$ on $z$: $W = C_{xz} C_{zz}^{-1}$, and its residual covariance."""
+        structure, latent_structure = self._structures
+        n_obs, n_lat = self.obs_man.data_dim, self.pst_man.data_dim
+        mean_x, mean_z = point.observable.location, point.latent.location
+        moment_z = point.latent.shape - latent_structure.cross_moment(mean_z[None], mean_z[None])
+        covariance_z = latent_structure.matrix_from_moment(moment_z, n_lat)
+        covariance_zx = point.interaction.rows[0].values - jnp.outer(mean_z, mean_x)
+        factor = latent_structure.factor(covariance_z, n_lat)
+        transposed_loadings = latent_structure.solve(factor, covariance_zx)
+        offset = mean_x - mean_z @ transposed_loadings
+        residual = (
+            point.observable.shape
+            - structure.cross_moment(mean_x[None], mean_x[None])
+            - structure.cross_moment(transposed_loadings, covariance_zx)
+        )
+        noise = structure.matrix_from_moment(residual, n_obs)
+        return self._regression(transposed_loadings, offset, noise)
+
+    def embed_observable(self, embedding: LinearEmbedding) -> "LinearGaussianModel":
+        self._check_embeds(embedding)
+        return LinearGaussianModel(_normal(embedding.amb_man), self.pst_man)
+
+    def standardize_under(self, point: Natural, prior: Natural) -> Natural:
+        return self.push_latent(point, *self.standardizing_push(self.prr_man.to_mean(prior)))
+
+    def standardizing_push(self, marginal: Mean) -> tuple[Array, Array]:
+        mean, moment = marginal.location, marginal.shape
+        scale = self.pst_man.covariance_structure.standardizing_scale(
+            moment - jnp.outer(mean, mean)
+        )
+        return scale, -(scale @ mean if scale.ndim == 2 else scale * mean)
+
+    # --- starts
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        """Random loadings, a random observable, and a standard normal prior."""
+        loading_key, noise_key = jax.random.split(key)
+        shape = (self.obs_man.data_dim, self.pst_man.data_dim)
+        loadings = jax.random.normal(loading_key, shape) / jnp.sqrt(shape[1])
+        observable = self.obs_man.initialize(noise_key)
+        return self._from_parts(loadings, observable)
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """Loadings along random combinations of the centred data, which explain about half of it.
+
+        They lie mostly in the directions in which the data vary most, since they are random
+        vectors with the covariance of the data.
+        """
+        xs = self.obs_man.check_data(xs)
+        loading_key, noise_key = jax.random.split(key)
+        centred = xs - jnp.mean(xs, axis=0)[None]
+        shape = (len(xs), self.pst_man.data_dim)
+        mixing = jax.random.normal(loading_key, shape, xs.dtype)
+        loadings = centred.T @ mixing / jnp.sqrt(2.0 * shape[0] * shape[1])
+        observable = self.obs_man.initialize_from_sample(noise_key, xs)
+        if self.obs_man.covariance_structure != Identity():
+            observable = observable * 2.0
+        return self._from_parts(loadings, observable)
+
+    # --- standard parameters
+
+    def from_loadings(
+        self, loadings: Any, offset: Any, noise: Any = None, prior: Natural | None = None
+    ) -> Natural:
+        """The model x = loadings z + offset + noise.
+
+        **Arguments:**
+
+        - `loadings`: (observable dimension, latent dimension).
+        - `offset`: (observable dimension,).
+        - `noise`: the noise covariance, in the form that `obs_man.from_mean_covariance` takes.
+        - `prior`: a natural point of `prr_man`, the distribution of z. By default standard normal;
+            with a restricted posterior the latents are then rotated (and for `Scale()` scaled) such
+            that the posterior fits, which leaves the distribution of x as it is.
+
+        **Raises:** an error for other shapes, for noise that is not positive definite, and for a
+        prior that a restricted posterior cannot accommodate.
+        """
+        loadings = jnp.asarray(loadings, float)
+        shape = (self.obs_man.data_dim, self.pst_man.data_dim)
+        if loadings.shape != shape:
+            raise ValueError(
+                f"the loadings of {self} have shape {shape}, (observable, latent), got "
+                f"{loadings.shape}."
+            )
+        loadings = require(loadings, all_finite(loadings), "the loadings must be finite.")
+        observable = self.obs_man.from_mean_covariance(offset, noise)
+        return self._from_parts(loadings, observable, prior)
+
+    def loadings(self, point: Natural) -> Float[Array, "obs lat"]:
+        """The loadings W, (observable dimension, latent dimension), of a natural point."""
+        self.check_single(point)
+        return self._noise_solve(point.observable, point.interaction.rows[0].values.T)
+
+    def _from_parts(
+        self, loadings: Array, observable: Natural, prior: Natural | None = None
+    ) -> Natural:
+        likelihood = self._scaled_likelihood(loadings, observable)
+        if prior is not None:
+            return self.join_conjugated(likelihood, prior)
+        if self.is_symmetric:
+            n = self.pst_man.data_dim
+            standard = LocationShape(
+                jnp.zeros(n, loadings.dtype),
+                -0.5 * jnp.eye(n, dtype=loadings.dtype),
+                self.prr_man,
+                Coordinates.NATURAL,
+            )
+            return self.join_conjugated(likelihood, standard)
+        return self._rotated(loadings, observable, likelihood)
+
+    def _rotated(self, loadings: Array, observable: Natural, likelihood: Natural) -> Natural:
+        r"""The latents rotated so that the posterior precision is diagonal, or isotropic.
+
+        With eigenvalues $m$ and eigenvectors $U$ of $\Theta^T \Sigma \Theta$, latents with prior
+        precision $p = a^2$ and loadings $W U \mathrm{diag}(a)$ have the same $p(x)$, and posterior
+        precision $a^2 (1 + m)$: $a = 1$ will do for `Diagonal`, and
+        $a^2 = \lambda / (1 + m)$ for `Scale`, here with unit prior variance on average.
+        """
+        rho, _ = self.conjugation_parameters(likelihood)
+        values, vectors = jnp.linalg.eigh(2 * rho.shape)
+        scales = jnp.ones_like(values)
+        if self.pst_man.covariance_structure == Scale():
+            scales = jnp.sqrt(jnp.mean(1 + values) / (1 + values))
+        likelihood = self._scaled_likelihood(loadings @ vectors * scales[None], observable)
+        prior = LocationShape(
+            jnp.zeros_like(scales),
+            -0.5 * jnp.diag(scales**2),
+            self.prr_man,
+            Coordinates.NATURAL,
+        )
+        return self.join_conjugated(likelihood, prior)
+
+    def _scaled_likelihood(self, loadings: Array, observable: Natural) -> Natural:
+        structure = self.obs_man.covariance_structure
+        rows = structure.apply(-2 * observable.shape, loadings.T)
+        return self._from_rows(observable, rows)
+
+    def _regression(self, transposed_loadings: Array, offset: Array, noise: Array) -> Natural:
+        observable = self.obs_man.from_moments(offset, noise)
+        precision = -2 * observable.shape
+        rows = self.obs_man.covariance_structure.apply(precision, transposed_loadings)
+        return self._from_rows(observable, rows)
+
+    def _from_rows(self, observable: Natural, rows: Array) -> Natural:
+        columns = VectorPoint(rows, self.int_man.cod_emb.sub_man, Coordinates.NATURAL)
+        interaction = LinearMapPoint((columns,), self.int_man, Coordinates.NATURAL)
+        return self.make_likelihood(observable, interaction)
+
+    def _noise_solve(self, observable: Natural, right: Array) -> Array:
+        structure, n = self.obs_man.covariance_structure, self.obs_man.data_dim
+        return structure.solve(structure.factor(-2 * observable.shape, n), right)
+
+    @property
+    def _structures(self) -> Any:
+        return self.obs_man.covariance_structure, self.pst_man.covariance_structure
+
+    def _check_embeds(self, embedding: LinearEmbedding) -> None:
+        if embedding.sub_man != self.obs_man:
+            raise TypeError(
+                f"embed_observable takes an embedding of {self.obs_man}, got one of "
+                f"{embedding.sub_man}."
+            )
+
+
+def _normal(manifold: Any) -> Normal:
+    if not isinstance(manifold, Normal):
+        raise TypeError(f"a linear Gaussian model observes a normal, got {manifold}.")
+    return manifold
+
+
+def factor_analysis(obs_dim: int, lat_dim: int) -> LinearGaussianModel:
+    """Factor analysis: a linear Gaussian model with diagonal noise and a full posterior."""
+    return LinearGaussianModel(Normal(obs_dim, Diagonal()), Normal(lat_dim))
+
+
+def principal_component_analysis(obs_dim: int, lat_dim: int) -> LinearGaussianModel:
+    """Probabilistic principal component analysis: isotropic noise and a full posterior.
+
+    **Source:** Tipping and Bishop, Probabilistic Principal Component Analysis (1999).
+    """
+    return LinearGaussianModel(Normal(obs_dim, Scale()), Normal(lat_dim))

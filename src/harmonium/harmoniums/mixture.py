@@ -1,0 +1,281 @@
+"""Mixtures of any exponential family."""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.checks import require
+from harmonium.families.categorical import Categorical
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    RestrictionEmbedding,
+    Translations,
+    compose,
+)
+from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+from harmonium.harmoniums.conjugated import Conjugated
+
+
+class Mixture(Conjugated):
+    r"""A mixture of $K$ distributions of one family: a harmonium with a categorical latent.
+
+    $\log p(x, k) = \theta_X \cdot s(x) + \theta_k + \Theta_k \cdot s(x) + \dots$ with
+    $\theta_0 = \Theta_0 = 0$: component 0 has natural parameters $\theta_X$, component $k$ has
+    $\theta_X + e(\Theta_k)$. Conjugation parameters: $\rho_k = \psi_X(\theta_X + e(\Theta_k)) -
+    \psi_X(\theta_X)$ and $\chi = \psi_X(\theta_X)$.
+
+    **Arguments:**
+
+    - `obs_man`: the family of the components.
+    - `n_components`: $K$.
+    - `obs_emb`: a linear embedding $e$ into `obs_man` of the part of the parameters that differs
+        between components; by default all of them do. `hm.LocationEmbedding(normal)` gives
+        components that share their precision.
+    """
+
+    obs_man: Differentiable = eqx.field(static=True)
+    n_components: int = eqx.field(static=True)
+    obs_emb: LinearEmbedding = eqx.field(static=True)
+
+    def __init__(
+        self, obs_man: Differentiable, n_components: int, obs_emb: LinearEmbedding | None = None
+    ):
+        if n_components < 1:
+            raise ValueError(f"a mixture needs at least one component, got {n_components}.")
+        self.obs_man = obs_man
+        self.n_components = n_components
+        self.obs_emb = IdentityEmbedding(obs_man) if obs_emb is None else obs_emb
+        if self.obs_emb.amb_man != obs_man:
+            raise TypeError(
+                f"obs_emb embeds into {self.obs_emb.amb_man}, but the components are in {obs_man}: "
+                "these must be the same."
+            )
+
+    def __repr__(self) -> str:
+        mixed = "" if self.is_closed_form else f", {self.obs_emb!r}"
+        return f"Mixture({self.obs_man!r}, {self.n_components}{mixed})"
+
+    @functools.cached_property
+    def pst_man(self) -> Categorical:
+        """The categorical distribution of the component."""
+        return Categorical(self.n_components)
+
+    @functools.cached_property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """The identity."""
+        return IdentityEmbedding(self.pst_man)
+
+    @functools.cached_property
+    def int_man(self) -> LinearMap:
+        """K - 1 differences of component parameters."""
+        return LinearMap(IdentityEmbedding(self.pst_man), self.obs_emb)
+
+    @property
+    def is_closed_form(self) -> bool:
+        """If all parameters differ between components, so that each is fitted by itself."""
+        return isinstance(self.obs_emb, IdentityEmbedding)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Never."""
+        return False
+
+    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        components = self._components(likelihood.observable, likelihood.interaction)
+        log_partitions = jax.vmap(self.obs_man.log_partition_function)(components)
+        rho = log_partitions[1:] - log_partitions[0]
+        return VectorPoint(rho, self.pst_man, Coordinates.NATURAL), log_partitions[0]
+
+    def to_mean(self, point: Natural) -> Mean:
+        """The weighted means of the components; equal to the chain rule, and faster."""
+        self.check_single(point)
+        weights = self.weights(point)
+        means = jax.vmap(self.obs_man.to_mean)(self.components(point))
+        weighted = jax.vmap(lambda mean, weight: mean * weight)(means, weights)
+        return self._from_component_sums(weighted, weights)
+
+    def likelihood_to_natural(self, point: Mean) -> Natural:
+        """Each component by itself: its share of the statistics divided by its weight."""
+        rows, weights = point.interaction.rows[0], point.latent.values
+        total = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), rows)
+        first = (point.observable - total) / (1 - jnp.sum(weights))
+        others = jax.vmap(lambda row, weight: row / weight)(rows, weights)
+        means = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, others)
+        return self._from_natural_components(jax.vmap(self.obs_man.to_natural)(means))
+
+    def natural_start(self, point: Mean) -> Natural:
+        """All components alike."""
+        observable = self.obs_man.to_natural(point.observable)
+        interaction = self.int_man.zeros(Coordinates.NATURAL)
+        return self.point(observable, interaction, self.pst_man.to_natural(point.latent))
+
+    def embed_observable(self, embedding: LinearEmbedding) -> "Mixture":
+        family: Any = embedding.amb_man
+        return Mixture(family, self.n_components, compose(embedding, self.obs_emb))
+
+    def standardize_under(self, point: Natural, prior: Natural) -> Natural:
+        """The point itself: a categorical has nothing to standardise."""
+        return point
+
+    def observable_translations(
+        self, inner: LinearEmbedding, points: Natural, shifts: Natural
+    ) -> Translations:
+        r"""A shift of the observable shifts every component, and reweighs them.
+
+        Mathematically, with $\psi_{nk}$ the log partition function of component $k$ translated by
+        shift $n$, $\psi_n = \log \sum_k \exp(\theta_k + \psi_{nk})$, and all means are sums over
+        components with weights $\exp(\theta_k + \psi_{nk} - \psi_n)$.
+        """
+        components = jax.vmap(self.components)(points)
+        n_points, n_components = components.batch_shape
+        merged = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), components)
+        translations = inner.translations(merged, shifts)
+
+        def split(leaf: Array) -> Array:
+            return leaf.reshape(leaf.shape[0], n_points, n_components, *leaf.shape[2:])
+
+        log_odds = jnp.pad(points.latent.values, ((0, 0), (1, 0)))
+        scores = split(translations.log_partitions) + log_odds[None]
+        responsibilities = jax.nn.softmax(scores, axis=2)
+
+        def average(leaf: Array) -> Array:
+            flat = split(leaf).reshape(*responsibilities.shape, -1)
+            summed = jnp.sum(responsibilities[..., None] * flat, axis=2)
+            return summed.reshape(*summed.shape[:2], *leaf.shape[2:])
+
+        def total(weights: Float[Array, "n m"]) -> Mean:
+            shares = weights[:, :, None] * responsibilities
+            sums = translations.total(shares.reshape(len(shares), -1))
+            sums = jax.tree.map(lambda a: a.reshape(n_points, n_components, *a.shape[1:]), sums)
+            return jax.vmap(self._from_component_sums)(sums, jnp.sum(shares, axis=0))
+
+        projections = jax.tree.map(average, translations.projections)
+        return Translations(jax.nn.logsumexp(scores, axis=2), projections, total)
+
+    # --- starts
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        """Random components with random weights."""
+        if not self.is_closed_form:
+            return self._initialize_shared(key)
+        observable_key, weight_key = jax.random.split(key)
+        keys = jax.random.split(observable_key, self.n_components)
+        components = jax.vmap(self.obs_man.initialize)(keys)
+        likelihood = self._from_natural_components(components)
+        return self.join_conjugated(likelihood, self.pst_man.initialize(weight_key))
+
+    def _initialize_shared(self, key: PRNGKeyArray) -> Natural:
+        """Components that differ by small multiples of the interacting part of random points."""
+        keys = jax.random.split(key, self.n_components + 1)
+        components = jax.vmap(self.obs_man.initialize)(keys[1:])
+        base = components[0]
+        differences = jax.vmap(lambda c: self.obs_emb.restrict(c - base))(components)
+        likelihood = self._make_likelihood(base, differences[1:] * 0.1)
+        return self.join_conjugated(likelihood, self.pst_man.initialize(keys[0]))
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """Components half way between the average of the sample and random members of it.
+
+        In mean coordinates, so that every component has a valid, broad distribution. Weights are
+        equal.
+        """
+        xs = self.obs_man.check_data(xs)
+        member_key, observable_key = jax.random.split(key)
+        n = jax.tree.leaves(xs)[0].shape[0]
+        chosen = jax.random.choice(
+            member_key, n, (self.n_components,), replace=n < self.n_components
+        )
+        overall = self.obs_man.initialize_from_sample(observable_key, xs)
+        average = self.obs_man.to_mean(overall)
+        members = jax.vmap(self.obs_man.sufficient_statistic)(jax.tree.map(lambda a: a[chosen], xs))
+        means = jax.vmap(lambda member: member * 0.5 + average * 0.5)(members)
+        components = jax.vmap(self.obs_man.to_natural)(means)
+        prior = self.pst_man.zeros(Coordinates.NATURAL)
+        if self.is_closed_form:
+            return self.join_conjugated(self._from_natural_components(components), prior)
+        differences = jax.vmap(lambda c: self.obs_emb.restrict(c - overall))(components)
+        first = self.obs_emb.translate(overall, differences[0])
+        rest = jax.vmap(lambda d: d - differences[0])(differences[1:])
+        return self.join_conjugated(self._make_likelihood(first, rest), prior)
+
+    # --- standard parameters
+
+    def from_components(self, components: Any, weights: Any) -> Natural:
+        """The mixture of given components.
+
+        **Arguments:**
+
+        - `components`: a batch of `n_components` natural points of `obs_man`, or a sequence of such
+            points.
+        - `weights`: (n_components,), positive, summing to one.
+
+        **Raises:** an error for another number of components, bad weights, and components that
+        differ in parameters that `obs_emb` does not reach.
+        """
+        if not isinstance(components, Point):
+            components = jax.tree.map(lambda *leaves: jnp.stack(leaves), *components)
+        self.obs_man.check_point(components)
+        if components.coordinates is not Coordinates.NATURAL:
+            raise TypeError("from_components takes natural points, got mean points. Use to_natural.")
+        if components.batch_shape != (self.n_components,):
+            raise ValueError(
+                f"{self} has {self.n_components} components, got a batch of shape "
+                f"{components.batch_shape}."
+            )
+        prior = self.pst_man.from_probabilities(weights)
+        return self.join_conjugated(self._from_natural_components(components, check=True), prior)
+
+    def components(self, point: Natural) -> Natural:
+        """The components of a natural point, a batch of natural points of `obs_man`."""
+        self.check_single(point)
+        return self._components(point.observable, point.interaction)
+
+    def weights(self, point: Natural) -> Float[Array, " {self.n_components}"]:
+        """The weights of the components of a natural point."""
+        return self.pst_man.probabilities(self.prior(point))
+
+    def _components(self, observable: Natural, interaction: Natural) -> Natural:
+        others = jax.vmap(lambda d: self.obs_emb.translate(observable, d))(interaction.rows[0])
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), observable, others)
+
+    def _from_natural_components(self, components: Natural, check: bool = False) -> Natural:
+        first = components[0]
+        differences = jax.vmap(lambda c: self.obs_emb.restrict(c - first))(components[1:])
+        likelihood = self._make_likelihood(first, differences)
+        if check and not self.is_closed_form:
+            rebuilt = self._components(likelihood.observable, likelihood.interaction)
+            likelihood = require(
+                likelihood,
+                _close(rebuilt, components),
+                f"the components of {self} may differ in the parameters that obs_emb embeds only; "
+                "these differ in others.",
+            )
+        return likelihood
+
+    def _make_likelihood(self, observable: Natural, differences: Natural) -> Natural:
+        interaction = LinearMapPoint((differences,), self.int_man, Coordinates.NATURAL)
+        return self.make_likelihood(observable, interaction)
+
+    def _from_component_sums(self, sums: Mean, weights: Array) -> Mean:
+        observable = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), sums)
+        rows = jax.vmap(self.obs_emb.project)(sums[1:])
+        interaction = LinearMapPoint((rows,), self.int_man, Coordinates.MEAN)
+        latent = VectorPoint(weights[1:], self.pst_man, Coordinates.MEAN)
+        return self.point(observable, interaction, latent)
+
+
+def _close(first: Point, second: Point) -> Array:
+    def close(a: Array, b: Array) -> Array:
+        bound = jnp.finfo(a.dtype).eps ** 0.5 * (1e-30 + jnp.max(jnp.abs(b), initial=0))
+        return jnp.all(jnp.abs(a - b) <= bound)
+
+    return jnp.all(jnp.stack(jax.tree.leaves(jax.tree.map(close, first, second))))
+
+
