@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import wadler_lindig as wl
 from jaxtyping import Array, Float, Shaped
 
 from harmonium.geometry.structure import Structure
@@ -82,15 +83,40 @@ class Point(eqx.Module):
         return True
 
     def __getitem__(self, index: Any) -> "Point":
-        length = len(self)
-        if isinstance(index, int) and not -length <= index < length:
-            raise IndexError(f"index {index} is out of range for a batch of {length} points.")
+        len(self)
+        _check_index(index, self.batch_shape)
         return jax.tree.map(lambda leaf: leaf[index], self)
 
     def __repr__(self) -> str:
-        batch = f"batch {self.batch_shape} of " if self.batch_shape else ""
-        header = f"{batch}{self.coordinates.value} point of {self.manifold}"
-        return "\n".join([header, *_describe(self, "  ")])
+        return "\n".join([_headline(self), *_describe(self, "  ")])
+
+    def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
+        """How error messages of type checks show this."""
+        remedy = f"to_{self.coordinates.dual.value} converts it"
+        return wl.TextDoc(f"{_headline(self)} ({remedy})")
+
+
+def _check_index(index: Any, batch_shape: tuple[int, ...]) -> None:
+    """Checks, where it is known, an index into the batch axes; JAX would clip it silently."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(part, Tracer) for part in parts):
+        return
+    try:
+        if any(part is None or part is ... for part in parts):
+            raise IndexError("None and ... do not pick points")
+        np.broadcast_to(0, batch_shape)[index]
+    except IndexError as error:
+        raise IndexError(
+            f"a batch of points of shape {batch_shape} is indexed along its batch axes, by "
+            f"integers, slices or arrays of them; got {index!r}: {error}."
+        ) from None
+
+
+def _headline(point: Point) -> str:
+    kind, manifold = point.coordinates.value, point.manifold
+    if point.batch_shape:
+        return f"batch {point.batch_shape} of {kind} points of {manifold}"
+    return f"{kind} point of {manifold}"
 
 
 def _describe(point: Point, indent: str) -> list[str]:

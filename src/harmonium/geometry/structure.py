@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import equinox as eqx
+import wadler_lindig as wl
 
 
 def _flatten(value: Any) -> tuple:
@@ -45,3 +46,7 @@ class Structure(eqx.Module):
     def __repr__(self) -> str:
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
         return f"{type(self).__name__}({', '.join(repr(v) for v in values if v is not None)})"
+
+    def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
+        """How error messages of type checks show this."""
+        return wl.TextDoc(repr(self))
