@@ -14,6 +14,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.euclidean import Euclidean
     from harmonium.families.normal import LocationShape, Normal
     from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
+    from harmonium.geometry.affine_map import AffineMap, AffinePoint
+    from harmonium.geometry.diagonal import Diagonal, Identity, Scale
     from harmonium.geometry.embedding import (
         ComposedEmbedding,
         Embedding,
@@ -24,8 +26,6 @@ with install_import_hook("harmonium", "beartype.beartype"):
         TupleEmbedding,
     )
     from harmonium.geometry.linear_map import (
-        AffineMap,
-        AffinePoint,
         BlockMap,
         BlockMapPoint,
         InteractionMap,
@@ -33,13 +33,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         LinearMapPoint,
     )
     from harmonium.geometry.manifold import Manifold
-    from harmonium.geometry.matrix import (
-        CovarianceStructure,
-        Diagonal,
-        Identity,
-        PositiveDefinite,
-        Scale,
-    )
+    from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
     from harmonium.geometry.point import (
         Coordinates,
         Mean,
@@ -126,7 +120,6 @@ __all__ = [
     "Translations",
     "TupleEmbedding",
     "VectorPoint",
-    "Categorical",
     "dot",
     "factor_analysis",
     "gradient",

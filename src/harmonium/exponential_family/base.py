@@ -2,13 +2,14 @@
 
 import functools
 import math
+import operator
 from abc import abstractmethod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.checks import check_weights, require
@@ -83,7 +84,7 @@ class ExponentialFamily(Manifold):
             return flat @ theta.reshape(theta.shape[0], -1).T
 
         products = jax.tree.leaves(jax.tree.map(pair, _unlabelled(points), _unlabelled(statistics)))
-        return sum(products[1:], products[0])
+        return functools.reduce(operator.add, products)
 
     def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of the affine image $x' = A x + b$ of the observation.
@@ -362,7 +363,9 @@ def _(family: Any, primals: Any, tangents: Any) -> Any:
 
 def float_dtype(xs: Any) -> Any:
     """The floating point type in which to compute with these observations."""
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves(xs) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    dtypes = [
+        leaf.dtype for leaf in jax.tree.leaves(xs) if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
     return jnp.result_type(*dtypes) if dtypes else jnp.zeros(()).dtype
 
 
@@ -403,5 +406,8 @@ def _describe_form(family: ExponentialFamily, batch: bool) -> str:
 
 def _describe_data(xs: Any) -> str:
     leaves = jax.tree.leaves(xs)
-    shapes = [f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "shape") else repr(leaf) for leaf in leaves]
+    shapes = [
+        f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "shape") else repr(leaf)
+        for leaf in leaves
+    ]
     return f"{type(xs).__name__}: {', '.join(shapes)}" if len(leaves) != 1 else shapes[0]

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool
 
 
@@ -15,7 +16,7 @@ def require(value: Any, valid: Bool[Array, ""], message: str) -> Any:
     **Raises:** `ValueError` if `valid` is a concrete value, and Equinox's run-time error from
     within `jax.jit` and other transformations, where values are not known beforehand.
     """
-    if isinstance(valid, jax.core.Tracer):
+    if isinstance(valid, Tracer):
         return eqx.error_if(value, jnp.logical_not(valid), message)
     if not bool(valid):
         raise ValueError(message)
@@ -37,9 +38,28 @@ def check_weights(weights: Any, length: int, dtype: Any) -> Array:
     if weights is None:
         return jnp.full(length, 1 / length, dtype)
     if np.shape(weights) != (length,):
-        raise ValueError(f"expected one weight for each of {length} observations, got an array of shape {np.shape(weights)}.")
+        raise ValueError(
+            f"expected one weight for each of {length} observations, got an array of shape "
+            f"{np.shape(weights)}."
+        )
     weights = jnp.asarray(weights, dtype)
     total = jnp.sum(weights)
     valid = jnp.all(weights >= 0) & jnp.isfinite(total) & (total > 0)
     weights = require(weights, valid, "weights must be finite, not negative, and not all zero.")
     return weights / total
+
+
+def all_close(first: Any, second: Any, *others: Any) -> Bool[Array, ""]:
+    """Whether two points agree to half the digits, relative to the largest entry of each leaf.
+
+    **Arguments:**
+
+    - `first`, `second`: pytrees of the same structure.
+    - `*others`: more of them, whose entries count for the size of a leaf, too.
+    """
+
+    def close(a: Array, b: Array, *rest: Array) -> Array:
+        size = sum((jnp.max(jnp.abs(c), initial=0) for c in rest), jnp.max(jnp.abs(b), initial=0))
+        return jnp.all(jnp.abs(a - b) <= jnp.finfo(a.dtype).eps ** 0.5 * size)
+
+    return jnp.all(jnp.stack(jax.tree.leaves(jax.tree.map(close, first, second, *others))))

@@ -13,13 +13,13 @@ def batch_length(xs: Any) -> int:
 
     **Raises:** `ValueError` if there is no such axis.
     """
-    lengths = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(xs)}
-    if len(lengths) != 1 or None in lengths:
+    shapes = [leaf.shape for leaf in jax.tree.leaves(xs)]
+    if len({shape[:1] for shape in shapes}) != 1 or () in shapes:
         raise ValueError(
             "a batch of observations has one leading axis of length N in all its arrays, got "
-            f"{[leaf.shape for leaf in jax.tree.leaves(xs)]}."
+            f"shapes {shapes}."
         )
-    (length,) = lengths
+    length = shapes[0][0]
     if length == 0:
         raise ValueError("expected at least one observation, got an empty batch (N = 0).")
     return length

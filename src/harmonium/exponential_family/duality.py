@@ -48,10 +48,10 @@ def solve_dual(family: Any, mean: Mean, start: Natural | None = None) -> Natural
 
     **Source:** Boyd and Vandenberghe, Convex Optimization (2004), sections 9.5 and 9.6.
     """
-    start = family.natural_start(mean) if start is None else start
+    origin: Any = family.natural_start(mean) if start is None else start
     target = family.ravel(mean)
     final = _descend(
-        family, jax.lax.stop_gradient(target), jax.lax.stop_gradient(start), MAX_STEPS
+        family, jax.lax.stop_gradient(target), jax.lax.stop_gradient(origin), MAX_STEPS
     )
     root = require(
         final.vector,
@@ -93,9 +93,7 @@ def _evaluate(
     return objective, residual, valid
 
 
-def _descend(
-    family: Any, target: Float[Array, " d"], start: Natural, max_steps: int
-) -> _Iterate:
+def _descend(family: Any, target: Float[Array, " d"], start: Natural, max_steps: int) -> _Iterate:
     vector = family.ravel(start)
     dtype = vector.dtype
     slack = 10 * float(jnp.finfo(dtype).eps)
@@ -171,7 +169,11 @@ def _attach_derivatives(
     family: Any, root: Float[Array, " d"], target: Float[Array, " d"]
 ) -> Float[Array, " d"]:
     tolerance = _tolerance(root.dtype)
-    linear_solver = lx.CG(tolerance, tolerance) if family.dim > NEWTON_DIM else lx.AutoLinearSolver(well_posed=True)
+    linear_solver = (
+        lx.CG(tolerance, tolerance)
+        if family.dim > NEWTON_DIM
+        else lx.AutoLinearSolver(well_posed=True)
+    )
     return optx.root_find(
         _residual_function(family),
         optx.Newton(tolerance, tolerance, linear_solver=linear_solver),

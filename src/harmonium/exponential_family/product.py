@@ -1,5 +1,7 @@
 """Products of families: independent observations of several kinds, or many of one kind."""
 
+import functools
+import operator
 from typing import Any
 
 import equinox as eqx
@@ -64,18 +66,18 @@ class Product(AbstractProduct, Differentiable, Generative):
     def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
         components = points.components
         pairs = self._map(lambda part, p, xi: part.pair_statistics(p, xi), components, xs)
-        return sum(pairs[1:], pairs[0])
+        return functools.reduce(operator.add, pairs)
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         parts = self._map(lambda part, p: part.log_partition_function(p), point.components)
-        return sum(parts[1:], parts[0])
+        return functools.reduce(operator.add, parts)
 
     def to_mean(self, point: Natural) -> Mean:
         self.check_single(point)
         return self._mean(self._map(lambda part, p: part.to_mean(p), point.components))
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point)
+        self.check_single(point, start)
         starts = (None,) * len(self.parts) if start is None else start.components
         components = self._map(lambda f, p, s: f.to_natural(p, s), point.components, starts)
         return ProductPoint(components, self, Coordinates.NATURAL)
@@ -220,7 +222,7 @@ class Replicated(Differentiable, Generative):
         return self._point(jax.vmap(self.family.to_mean)(point.replicas), Coordinates.MEAN)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point)
+        self.check_single(point, start)
         if start is None:
             replicas = jax.vmap(self.family.to_natural)(point.replicas)
         else:

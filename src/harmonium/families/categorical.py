@@ -68,7 +68,7 @@ class Categorical(Differentiable, Generative):
         return VectorPoint(self.probabilities(point)[1:], self, Coordinates.MEAN)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point)
+        self.check_single(point, start)
         log_odds = jnp.log(point.values) - jnp.log1p(-jnp.sum(point.values))
         return VectorPoint(log_odds, self, Coordinates.NATURAL)
 

@@ -10,13 +10,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable, Generative
 from harmonium.exponential_family.checks import all_finite, require
-from harmonium.geometry.matrix import (
-    CovarianceStructure,
-    Diagonal,
-    Identity,
-    PositiveDefinite,
-    scale_location,
-)
+from harmonium.geometry.diagonal import Diagonal, Identity
+from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite, scale_location
 from harmonium.geometry.point import (
     Coordinates,
     Mean,
@@ -154,7 +149,7 @@ class Normal(Differentiable, Generative):
         return LocationShape(mean, moment, self, Coordinates.MEAN)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point)
+        self.check_single(point, start)
         structure, mean = self.covariance_structure, point.location
         moment = point.shape - structure.cross_moment(mean[None], mean[None])
         return self.from_moments(mean, structure.matrix_from_moment(moment, self.data_dim))

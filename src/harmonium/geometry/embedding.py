@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -13,6 +13,11 @@ from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, relabel
 from harmonium.geometry.structure import Structure
 
+if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
+    from typing import ClassVar as AbstractVar
+else:
+    from equinox import AbstractVar
+
 
 class Embedding(Structure):
     r"""A map from the natural parameters of a submanifold to those of an ambient manifold.
@@ -21,8 +26,8 @@ class Embedding(Structure):
     derivative pulls mean parameters back: the chain rule for a function of $e(\theta)$.
     """
 
-    sub_man: eqx.AbstractVar[Manifold]
-    amb_man: eqx.AbstractVar[Manifold]
+    sub_man: AbstractVar[Manifold]
+    amb_man: AbstractVar[Manifold]
 
     @abstractmethod
     def embed(self, point: Natural) -> Natural:
@@ -246,9 +251,7 @@ class ComposedEmbedding(LinearEmbedding):
     def observe(self, x: Any) -> Any:
         return self.inner.observe(self.outer.observe(x))
 
-    def translate_through(
-        self, inner: LinearEmbedding, point: Natural, shift: Natural
-    ) -> Natural:
+    def translate_through(self, inner: LinearEmbedding, point: Natural, shift: Natural) -> Natural:
         return self.outer.translate_through(compose(self.inner, inner), point, shift)
 
     def translations(self, points: Natural, shifts: Natural) -> Translations:
@@ -303,8 +306,6 @@ class TupleEmbedding(LinearEmbedding):
         self.amb_man.check_point(point)
         return self.replace(point, self.component(point) + shift)
 
-    def translate_through(
-        self, inner: LinearEmbedding, point: Natural, shift: Natural
-    ) -> Natural:
+    def translate_through(self, inner: LinearEmbedding, point: Natural, shift: Natural) -> Natural:
         self.amb_man.check_point(point)
         return self.replace(point, inner.translate(self.component(point), shift))

@@ -70,18 +70,19 @@ class Manifold(Structure):
                 f"{point.manifold}. Pass a point of {self}, or embed this one."
             )
 
-    def check_single(self, point: Point) -> None:
-        """Checks that a point belongs to this manifold and is not a batch."""
-        self.check_point(point)
-        if point.batch_shape:
-            raise ValueError(
-                f"expected a single point of {self}, got a batch of shape {point.batch_shape}. "
-                "Map over the batch with jax.vmap."
-            )
+    def check_single(self, *points: Point | None) -> None:
+        """Checks that points belong to this manifold and are not batches; `None` is left out."""
+        for point in points:
+            if point is None:
+                continue
+            self.check_point(point)
+            if point.batch_shape:
+                raise ValueError(
+                    f"expected a single point of {self}, got a batch of shape "
+                    f"{point.batch_shape}. Map over the batch with jax.vmap."
+                )
 
 
 @functools.lru_cache(maxsize=4096)
 def _template(manifold: Manifold, coordinates: Coordinates) -> Any:
     return jax.eval_shape(lambda: manifold.zeros(coordinates))
-
-

@@ -6,7 +6,6 @@ of the two is the sum of the products of their entries. For `Scale` they therefo
 precision is the factor of the identity, a moment is the trace.
 """
 
-import math
 from abc import abstractmethod
 from typing import Any
 
@@ -83,6 +82,11 @@ class CovarianceStructure(Structure):
     def row_sums(self, matrix: Leaf, n: int) -> Float[Array, " n"]:
         """The sums of the absolute values of each row."""
 
+    @property
+    @abstractmethod
+    def is_linear(self) -> bool:
+        """Whether the precisions form a linear space, as all but a fixed matrix do."""
+
     @abstractmethod
     def contains(self, other: "CovarianceStructure") -> bool:
         """Whether the other structure's matrices are a linear subspace of this one's."""
@@ -124,9 +128,7 @@ class CovarianceStructure(Structure):
         """The precision of `scale x`: `A^-T P A^-1`, for a scale that `check_scale` admits."""
 
     @abstractmethod
-    def batch_moments(
-        self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]
-    ) -> Leaf:
+    def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
         """The moments of `vectors` under each of `k` weights, a batch of `k` leaves."""
 
     @abstractmethod
@@ -190,8 +192,13 @@ class PositiveDefinite(CovarianceStructure):
     def row_sums(self, matrix: Leaf, n: int) -> Float[Array, " n"]:
         return jnp.sum(jnp.abs(matrix), axis=1)
 
+    @property
+    def is_linear(self) -> bool:
+        """Yes."""
+        return True
+
     def contains(self, other: CovarianceStructure) -> bool:
-        return not isinstance(other, Identity)
+        return other.is_linear
 
     def view(self, other: CovarianceStructure, matrix: Leaf, n: int) -> Leaf:
         return other.dense(matrix, n)
@@ -219,7 +226,7 @@ class PositiveDefinite(CovarianceStructure):
         return n * (n + 1) // 2
 
     def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
-        _check_scale_shape(self, scale, [(), (n,), (n, n)])
+        check_scale_shape(self, scale, [(), (n,), (n, n)])
 
     def scale_precision(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
         if scale.ndim == 2:
@@ -228,9 +235,7 @@ class PositiveDefinite(CovarianceStructure):
         factors = jnp.broadcast_to(scale, (n,))
         return precision / (factors[:, None] * factors[None, :])
 
-    def batch_moments(
-        self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]
-    ) -> Leaf:
+    def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
         m, n = vectors.shape
         weighted = (weights[:, :, None] * vectors[:, None, :]).reshape(m, -1)
         return (weighted.T @ vectors).reshape(-1, n, n)
@@ -251,200 +256,6 @@ class PositiveDefinite(CovarianceStructure):
         return symmetric & jnp.all(jnp.isfinite(jnp.linalg.cholesky(matrix)))
 
 
-class Elementwise(CovarianceStructure):
-    """The structures whose matrices are diagonal: everything happens entry by entry."""
-
-    @abstractmethod
-    def from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        """The leaf of the matrix here that is closest to the one with this diagonal."""
-
-    @abstractmethod
-    def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        """What a moment keeps of one with this diagonal."""
-
-    def factor(self, precision: Leaf, n: int) -> Leaf:
-        return precision
-
-    def solve(self, factor: Leaf, right: Float[Array, "n m"]) -> Float[Array, "n m"]:
-        return right / self.diagonal(factor, len(right))[:, None]
-
-    def whiten(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        return vector / jnp.sqrt(self.diagonal(factor, len(vector)))
-
-    def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        return vector / jnp.sqrt(self.diagonal(factor, len(vector)))
-
-    def log_determinant(self, factor: Leaf, n: int) -> Float[Array, ""]:
-        return jnp.sum(jnp.log(self.diagonal(factor, n)))
-
-    def inverse(self, factor: Leaf, n: int) -> Leaf:
-        return 1 / factor
-
-    def apply(self, matrix: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
-        return vectors * self.diagonal(matrix, vectors.shape[1])[None, :]
-
-    def congruence(self, matrix: Leaf, moment: Leaf) -> Leaf:
-        return matrix**2 * moment
-
-    def cross_moment(self, left: Float[Array, "m n"], right: Float[Array, "m n"]) -> Leaf:
-        return self.moment_from_diagonal(jnp.sum(left * right, axis=0))
-
-    def moment_from_matrix(self, matrix: Leaf, n: int) -> Leaf:
-        return self.moment_from_diagonal(self.diagonal(matrix, n))
-
-    def dense(self, matrix: Leaf, n: int) -> Float[Array, "n n"]:
-        return jnp.diag(self.diagonal(matrix, n))
-
-    def row_sums(self, matrix: Leaf, n: int) -> Float[Array, " n"]:
-        return jnp.abs(self.diagonal(matrix, n))
-
-    def view(self, other: CovarianceStructure, matrix: Leaf, n: int) -> Leaf:
-        return self.from_diagonal(other.diagonal(matrix, n))
-
-    def keep_moment(self, other: CovarianceStructure, moment: Leaf, n: int) -> Leaf:
-        return self.moment_from_diagonal(other.diagonal(other.matrix_from_moment(moment, n), n))
-
-    def keep_matrix(self, other: CovarianceStructure, matrix: Leaf, n: int) -> Leaf:
-        return self.from_diagonal(other.diagonal(matrix, n))
-
-    def ravel(self, leaf: Leaf, doubled: bool) -> Float[Array, " k"]:
-        return leaf.reshape(-1)
-
-    def unravel(self, vector: Float[Array, " k"], n: int, doubled: bool) -> Leaf:
-        return vector.reshape(self.leaf_shape(n))
-
-    def dim(self, n: int) -> int:
-        return math.prod(self.leaf_shape(n))
-
-    def scale_precision(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
-        return precision / scale**2
-
-    @abstractmethod
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        """The moments of single vectors, a batch of `m` leaves."""
-
-    def batch_moments(
-        self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]
-    ) -> Leaf:
-        return jnp.tensordot(weights.T, self.squares(vectors), axes=1)
-
-    def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
-        squares = self.squares(vectors)
-        flat = squares.reshape(len(vectors), math.prod(squares.shape[1:]))
-        return flat @ matrices.reshape(len(matrices), flat.shape[1]).T
-
-    def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
-        return jnp.all((matrix > 0) & jnp.isfinite(matrix))
-
-
-class Diagonal(Elementwise):
-    """Diagonal matrices: independent coordinates; leaf of shape `(n,)`."""
-
-    def leaf_shape(self, n: int) -> tuple[int, ...]:
-        return (n,)
-
-    def diagonal(self, matrix: Leaf, n: int) -> Float[Array, " n"]:
-        return matrix
-
-    def from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        return diagonal
-
-    def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        return diagonal
-
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        return vectors**2
-
-    def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
-        return moment
-
-    def contains(self, other: CovarianceStructure) -> bool:
-        return isinstance(other, Diagonal | Scale)
-
-    def dominate(self, other: CovarianceStructure, matrix: Leaf, n: int) -> Leaf:
-        return other.row_sums(matrix, n)
-
-    def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
-        _check_scale_shape(self, scale, [(), (n,)])
-
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        return 1 / jnp.sqrt(jnp.diagonal(covariance))
-
-
-class Scale(Elementwise):
-    """Multiples of the identity: isotropic normals; leaf of shape `()`.
-
-    A precision is stored as the factor of the identity, a moment as the trace.
-    """
-
-    def leaf_shape(self, n: int) -> tuple[int, ...]:
-        return ()
-
-    def diagonal(self, matrix: Leaf, n: int) -> Float[Array, " n"]:
-        return jnp.broadcast_to(matrix, (n,))
-
-    def from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        return jnp.mean(diagonal)
-
-    def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        return jnp.sum(diagonal)
-
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        return jnp.sum(vectors**2, axis=1)
-
-    def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
-        return moment / n
-
-    def contains(self, other: CovarianceStructure) -> bool:
-        return isinstance(other, Scale)
-
-    def dominate(self, other: CovarianceStructure, matrix: Leaf, n: int) -> Leaf:
-        return jnp.max(other.row_sums(matrix, n))
-
-    def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
-        _check_scale_shape(self, scale, [()])
-
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        return 1 / jnp.sqrt(jnp.mean(jnp.diagonal(covariance)))
-
-
-class Identity(Elementwise):
-    """The identity matrix only: unit covariance; nothing is stored, a leaf of shape `(0,)`."""
-
-    def leaf_shape(self, n: int) -> tuple[int, ...]:
-        return (0,)
-
-    def diagonal(self, matrix: Leaf, n: int) -> Float[Array, " n"]:
-        return jnp.ones(n, matrix.dtype)
-
-    def from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        return jnp.zeros(0, diagonal.dtype)
-
-    def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
-        return jnp.zeros(0, diagonal.dtype)
-
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        return jnp.zeros((len(vectors), 0), vectors.dtype)
-
-    def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
-        return moment
-
-    def contains(self, other: CovarianceStructure) -> bool:
-        return isinstance(other, Identity)
-
-    def dominate(self, other: CovarianceStructure, matrix: Leaf, n: int) -> Leaf:
-        return self.from_diagonal(other.row_sums(matrix, n))
-
-    def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
-        raise ValueError(
-            "a normal with Identity() covariance admits shifts only, got a scale of shape "
-            f"{scale.shape}. Pass scale=None, or use Scale() covariance."
-        )
-
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        return jnp.ones((), covariance.dtype)
-
-
 def _multiplicity(off_diagonal: np.ndarray, doubled: bool, dtype: Any) -> Array:
     return jnp.asarray(np.where(off_diagonal & doubled, 2.0, 1.0), dtype)
 
@@ -457,9 +268,19 @@ def scale_location(location: Float[Array, " n"], scale: Any) -> Float[Array, " n
     return jnp.linalg.solve(scale.T, location) if scale.ndim == 2 else location / scale
 
 
-def _check_scale_shape(
+def zero_of(scale: Any, shift: Any) -> Float[Array, " n"]:
+    """The vector `x` with `scale x + shift = 0`; a scale of `None` is the identity."""
+    shift = jnp.asarray(shift)
+    if scale is None:
+        return -shift
+    scale = jnp.asarray(scale, shift.dtype)
+    return -jnp.linalg.solve(scale, shift) if scale.ndim == 2 else -shift / scale
+
+
+def check_scale_shape(
     structure: CovarianceStructure, scale: Float[Array, "..."], shapes: list[tuple[int, ...]]
 ) -> None:
+    """Checks that a scale has one of the shapes that a covariance structure admits."""
     if scale.shape not in shapes:
         raise ValueError(
             f"a normal with {structure} covariance admits scales of shape "

@@ -11,9 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import wadler_lindig as wl
+from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
 from harmonium.geometry.structure import Structure
+
+if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
+    from typing import ClassVar as AbstractVar
+else:
+    from equinox import AbstractVar
 
 
 class Coordinates(enum.Enum):
@@ -41,8 +47,8 @@ class Point(eqx.Module):
     what the numbers mean, and its methods do all the work.
     """
 
-    manifold: eqx.AbstractVar[Structure]
-    coordinates: eqx.AbstractVar[Coordinates]
+    manifold: AbstractVar[Structure]
+    coordinates: AbstractVar[Coordinates]
 
     @property
     @abstractmethod
@@ -143,7 +149,7 @@ def _named_parts(point: Point) -> list[tuple[str, Any]]:
 
 
 def _describe_array(value: Any) -> str:
-    concrete = isinstance(value, jax.Array | np.ndarray) and not isinstance(value, jax.core.Tracer)
+    concrete = isinstance(value, jax.Array | np.ndarray) and not isinstance(value, Tracer)
     if concrete and value.size <= 16 and value.ndim <= 2:
         text = np.array2string(np.asarray(value), separator=", ", precision=5)
         return " ".join(text.split())

@@ -1,6 +1,6 @@
 """Products of manifolds, whose points are tuples of points."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,6 +10,11 @@ from harmonium.geometry.embedding import TupleEmbedding
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Point
 from harmonium.geometry.structure import Structure
+
+if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
+    from typing import ClassVar as AbstractVar
+else:
+    from equinox import AbstractVar
 
 
 class ProductPoint(Point):
@@ -32,9 +37,7 @@ class ProductPoint(Point):
         return self.components[0].batch_shape if self.components else ()
 
 
-def check_parts(
-    whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]
-) -> None:
+def check_parts(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]) -> None:
     """Checks that the parts of a point have the manifolds, coordinates and batch of the whole."""
     if tuple(point.manifold for point in points) != manifolds:
         raise TypeError(
@@ -56,7 +59,7 @@ def check_parts(
 class AbstractProduct(Manifold):
     """A product of manifolds: dimensions add up and coordinates are joined."""
 
-    parts: eqx.AbstractVar[tuple]
+    parts: AbstractVar[tuple]
 
     @property
     def dim(self) -> int:

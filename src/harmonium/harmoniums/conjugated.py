@@ -1,10 +1,8 @@
 """Conjugated harmoniums: exact priors, densities, sampling and EM, derived once for all models."""
 
-import functools
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -15,22 +13,26 @@ from harmonium.exponential_family.base import (
     Differentiable,
     Generative,
     float_dtype,
-    sample_many,
 )
-from harmonium.exponential_family.checks import all_finite, check_weights, require
+from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
     Translations,
+    compose,
     map_translations,
 )
-from harmonium.geometry.matrix import scale_location
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, relabel
+from harmonium.geometry.point import Coordinates, Mean, Natural, relabel
 from harmonium.harmoniums.condense import two_moment_sample
 from harmonium.harmoniums.embedding import ObservableEmbedding
 from harmonium.harmoniums.harmonium import Harmonium, Joint, as_batch, first_of
+
+if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
+    from typing import ClassVar as AbstractVar
+else:
+    from equinox import AbstractVar
 
 
 class Conjugated(Harmonium, Differentiable, Generative):
@@ -53,7 +55,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
     Latent Variable Models (arXiv 2404.19501).
     """
 
-    pst_prr_emb: eqx.AbstractVar[RestrictionEmbedding]
+    pst_prr_emb: AbstractVar[RestrictionEmbedding]
 
     # --- what a model supplies
 
@@ -153,14 +155,13 @@ class Conjugated(Harmonium, Differentiable, Generative):
         **Raises:** an error if the posterior's manifold is restricted and `prior` minus $\rho$ does
         not lie in it.
         """
-        self.lkl_man.check_single(likelihood)
         self.prr_man.check_single(prior)
         rho, _ = self.conjugation_parameters(likelihood)
         latent = self.pst_prr_emb.restrict(prior - rho)
         if not self.is_symmetric:
             latent = require(
                 latent,
-                _reaches(self.pst_prr_emb.embed(latent) + rho, prior, rho),
+                all_close(self.pst_prr_emb.embed(latent) + rho, prior, rho),
                 f"this prior cannot be joined with this likelihood: the posterior would leave "
                 f"{self.pst_man}. Use a fuller posterior manifold, rotate the latents, or let an "
                 "initialiser choose the prior.",
@@ -178,6 +179,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         - `likelihood`: natural, as `likelihood_function` returns it.
         - `latent`: natural, on `pst_man`.
         """
+        self.pst_man.check_single(latent)
         rho, _ = self.conjugation_parameters(likelihood)
         latent = latent - self.pst_prr_emb.dominate(rho)
         return self.point(likelihood.observable, likelihood.interaction, latent)
@@ -306,14 +308,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
         - `points`: a batch of M natural points of this model.
         - `shifts`: a batch of N natural points of `inner.sub_man`.
         """
-        embedding = ObservableEmbedding(self)
-        return map_translations(
-            self,
-            functools.partial(embedding.translate_through, inner),
-            lambda mean: inner.project(embedding.project(mean)),
-            points,
-            shifts,
-        )
+        both = compose(ObservableEmbedding(self), inner)
+        return map_translations(self, both.translate, both.project, points, shifts)
 
     def posterior_statistics(self, point: Natural, x: Any) -> Mean:
         r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,
@@ -402,9 +398,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
             return xs, weights
         return two_moment_sample(xs, weights)
 
-    def expected_latents(
-        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
-    ) -> Any:
+    def expected_latents(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Any:
         """What a batch of observations says about the interacting latents, on average.
 
         **Returns:** for linear Gaussian lower levels an array (N, latent dimension) of expected
@@ -431,9 +425,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         return self.pst_man.top_probabilities(self.posterior_at(point, x))
 
-    def assign(
-        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
-    ) -> Int[Array, " n"]:
+    def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
         """The most probable category at the top of the hierarchy, for each of N observations."""
         self.check_single(point)
         xs = self.obs_man.check_form(xs)
@@ -443,7 +435,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
         return map_chunks(assignments, xs, batch_size)
 
-    # --- affine maps of observables and latents
+    # --- latents, up to affine maps
 
     def standardize(self, point: Natural) -> Natural:
         """The same distribution of observables with standardised latents.
@@ -453,46 +445,3 @@ class Conjugated(Harmonium, Differentiable, Generative):
         as these maps allow, unit covariance, at every level.
         """
         return self.standardize_under(point, self.prior(point))
-
-    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The model of $x' = A x + b$, with the same latents.
-
-        Mathematically, the observable and the interaction are pushed forward, and the new latent
-        parameters are those of the posterior at $x_0$, where $A x_0 + b = 0$.
-        """
-        self.check_single(point)
-        observable = self.obs_man.push_forward(point.observable, scale, shift)
-        interaction = self.int_man.push_codomain(point.interaction, scale, shift)
-        if shift is None:
-            return self.point(observable, interaction, point.latent)
-        latent = self.posterior_at(point, _zero_of(scale, shift))
-        return self.point(observable, interaction, latent)
-
-    def push_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The model with latents $y' = A y + b$ of the interacting part, and the same observables.
-
-        Mathematically, latent and interaction are pushed forward, and the new observable
-        parameters are those of the likelihood at $y_0$, where $A y_0 + b = 0$.
-        """
-        latent = self.pst_man.push_forward(point.latent, scale, shift)
-        interaction = self.int_man.push_domain(point.interaction, scale)
-        zero = _zero_of(scale, shift)
-        observable = self.int_man.translate_at(point.observable, point.interaction, zero)
-        return self.point(observable, interaction, latent)
-
-
-def _reaches(reached: Point, wanted: Point, rho: Point) -> Array:
-    def close(a: Array, b: Array, c: Array) -> Array:
-        size = jnp.max(jnp.abs(b), initial=0) + jnp.max(jnp.abs(c), initial=0)
-        return jnp.all(jnp.abs(a - b) <= jnp.finfo(a.dtype).eps ** 0.5 * (size + 1e-30))
-
-    flags = jax.tree.leaves(jax.tree.map(close, reached, wanted, rho))
-    return jnp.all(jnp.stack(flags))
-
-
-def _zero_of(scale: Any, shift: Any) -> Array:
-    shift = jnp.asarray(shift)
-    if scale is None:
-        return -shift
-    scale = jnp.asarray(scale, shift.dtype)
-    return -jnp.linalg.solve(scale, shift) if scale.ndim == 2 else -shift / scale

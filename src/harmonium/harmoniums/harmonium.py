@@ -1,7 +1,7 @@
 """Harmoniums: exponential families of an observable and a latent variable."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,11 +9,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Gibbs
-from harmonium.geometry.linear_map import AffineMap, AffinePoint, InteractionMap
+from harmonium.geometry.affine_map import AffineMap, AffinePoint
+from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.matrix import zero_of
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
 from harmonium.geometry.structure import Structure
+
+if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
+    from typing import ClassVar as AbstractVar
+else:
+    from equinox import AbstractVar
 
 
 class Joint(NamedTuple):
@@ -64,9 +71,9 @@ class Harmonium(Gibbs):
     A joint observation is a [`harmonium.Joint`][].
     """
 
-    obs_man: eqx.AbstractVar[Any]
-    int_man: eqx.AbstractVar[InteractionMap]
-    pst_man: eqx.AbstractVar[Any]
+    obs_man: AbstractVar[Any]
+    int_man: AbstractVar[InteractionMap]
+    pst_man: AbstractVar[Any]
 
     @functools.cached_property
     def parts(self) -> tuple[Manifold, Manifold, Manifold]:
@@ -154,6 +161,33 @@ class Harmonium(Gibbs):
         posterior = self.posterior_at(point, observable)
         return Joint(observable, self.pst_man.sample_one(latent_key, posterior))
 
+    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The model of $x' = A x + b$, with the same latents.
+
+        Mathematically, the observable and the interaction are pushed forward, and the new latent
+        parameters are those of the posterior at $x_0$, where $A x_0 + b = 0$.
+        """
+        self.check_single(point)
+        observable = self.obs_man.push_forward(point.observable, scale, shift)
+        interaction = self.int_man.push_codomain(point.interaction, scale, shift)
+        if shift is None:
+            return self.point(observable, interaction, point.latent)
+        latent = self.posterior_at(point, zero_of(scale, shift))
+        return self.point(observable, interaction, latent)
+
+    def push_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The model with latents $y' = A y + b$ of the interacting part, and the same observables.
+
+        Mathematically, latent and interaction are pushed forward, and the new observable
+        parameters are those of the likelihood at $y_0$, where $A y_0 + b = 0$.
+        """
+        self.check_single(point)
+        latent = self.pst_man.push_forward(point.latent, scale, shift)
+        interaction = self.int_man.push_domain(point.interaction, scale)
+        zero = zero_of(scale, shift)
+        observable = self.int_man.translate_at(point.observable, point.interaction, zero)
+        return self.point(observable, interaction, latent)
+
     def make_likelihood(self, observable: Point, interaction: Point) -> Point:
         """The likelihood with this offset and this linear part, a point of `lkl_man`."""
         return AffinePoint(observable, interaction, self.lkl_man, observable.coordinates)
@@ -167,5 +201,3 @@ def as_batch(tree: Any) -> Any:
 def first_of(tree: Any) -> Any:
     """The first of a batch."""
     return jax.tree.map(lambda leaf: leaf[0], tree)
-
-

@@ -8,13 +8,14 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.families.normal import Normal
+from harmonium.geometry.diagonal import Diagonal
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
 )
 from harmonium.geometry.linear_map import InteractionMap
-from harmonium.geometry.matrix import CovarianceStructure, Diagonal, PositiveDefinite
+from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
 from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import LatentHarmoniumEmbedding, ObservableEmbedding
@@ -97,6 +98,7 @@ class Hierarchical(Conjugated):
         return self.lwr_hrm.is_quadratic and self.upr_hrm.is_quadratic
 
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        self.lkl_man.check_single(likelihood)
         rho, chi = self.lwr_hrm.conjugation_parameters(self._to_lower(likelihood))
         return ObservableEmbedding(self.prr_upr_hrm).embed(rho), chi
 
@@ -215,5 +217,3 @@ def hierarchical_mixture_of_gaussians(
     latent = Normal(lat_dim, posterior)
     lower = LinearGaussianModel(Normal(obs_dim, noise), latent)
     return Hierarchical(lower, Mixture(latent, n_components))
-
-

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from harmonium.exponential_family.checks import all_finite, require
 from harmonium.families.normal import LocationShape, Normal
 from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
+from harmonium.geometry.diagonal import Diagonal, Identity, Scale
 from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-from harmonium.geometry.matrix import Diagonal, Identity, PositiveDefinite, Scale
+from harmonium.geometry.matrix import PositiveDefinite
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.harmoniums.conjugated import Conjugated
 
@@ -22,8 +23,8 @@ class LinearGaussianModel(Conjugated):
     r"""A normal observable whose mean is an affine function of a normal latent.
 
     $\log p(x, z) = \theta_X \cdot s(x) + \theta_Z \cdot s(z) + x^T \Theta z + \dots$: only the
-    locations interact, so $x = W z + b + \epsilon$ with loadings $W = \Sigma \Theta$, offset $b$ and
-    noise covariance $\Sigma$ in the observable's structure. Conjugation parameters, with
+    locations interact, so $x = W z + b + \epsilon$ with loadings $W = \Sigma \Theta$, offset $b$
+    and noise covariance $\Sigma$ in the observable's structure. Conjugation parameters, with
     $\Theta_2$ the observable's natural matrix: $\rho = (\Theta^T \Sigma \theta_1,\;
     \frac12 \Theta^T \Sigma \Theta)$, $\chi = \psi_X(\theta_X)$.
 
@@ -66,6 +67,7 @@ class LinearGaussianModel(Conjugated):
         return True
 
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        self.lkl_man.check_single(likelihood)
         observable, rows = likelihood.observable, likelihood.interaction.rows[0].values
         scaled = self._noise_solve(observable, rows.T)
         rho = LocationShape(

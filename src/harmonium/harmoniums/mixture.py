@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
-from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.checks import all_close, require
 from harmonium.families.categorical import Categorical
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
@@ -88,6 +88,7 @@ class Mixture(Conjugated):
         return False
 
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        self.lkl_man.check_single(likelihood)
         components = self._components(likelihood.observable, likelihood.interaction)
         log_partitions = jax.vmap(self.obs_man.log_partition_function)(components)
         rho = log_partitions[1:] - log_partitions[0]
@@ -223,7 +224,9 @@ class Mixture(Conjugated):
             components = jax.tree.map(lambda *leaves: jnp.stack(leaves), *components)
         self.obs_man.check_point(components)
         if components.coordinates is not Coordinates.NATURAL:
-            raise TypeError("from_components takes natural points, got mean points. Use to_natural.")
+            raise TypeError(
+                "from_components takes natural points, got mean points. Use to_natural."
+            )
         if components.batch_shape != (self.n_components,):
             raise ValueError(
                 f"{self} has {self.n_components} components, got a batch of shape "
@@ -253,7 +256,7 @@ class Mixture(Conjugated):
             rebuilt = self._components(likelihood.observable, likelihood.interaction)
             likelihood = require(
                 likelihood,
-                _close(rebuilt, components),
+                all_close(rebuilt, components),
                 f"the components of {self} may differ in the parameters that obs_emb embeds only; "
                 "these differ in others.",
             )
@@ -269,13 +272,3 @@ class Mixture(Conjugated):
         interaction = LinearMapPoint((rows,), self.int_man, Coordinates.MEAN)
         latent = VectorPoint(weights[1:], self.pst_man, Coordinates.MEAN)
         return self.point(observable, interaction, latent)
-
-
-def _close(first: Point, second: Point) -> Array:
-    def close(a: Array, b: Array) -> Array:
-        bound = jnp.finfo(a.dtype).eps ** 0.5 * (1e-30 + jnp.max(jnp.abs(b), initial=0))
-        return jnp.all(jnp.abs(a - b) <= bound)
-
-    return jnp.all(jnp.stack(jax.tree.leaves(jax.tree.map(close, first, second))))
-
-
