@@ -1,6 +1,7 @@
 """Linear maps between statistics: the interactions of harmoniums."""
 
 import functools
+import math
 import operator
 from abc import abstractmethod
 from typing import Any
@@ -382,7 +383,10 @@ def _map_axes(function: Any, n_axes: int) -> Any:
 
 
 def _merge_axes(point: Point, n_axes: int) -> Point:
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[n_axes:]), point)
+    def merge(leaf: Array) -> Array:
+        return leaf.reshape(math.prod(leaf.shape[:n_axes]), *leaf.shape[n_axes:])
+
+    return jax.tree.map(merge, point)
 
 
 def _check_sub_statistics(interaction: InteractionMap, point: Point) -> None:

@@ -136,7 +136,8 @@ class Mixture(Conjugated):
         """
         components = jax.vmap(self.components)(points)
         n_points, n_components = components.batch_shape
-        merged = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), components)
+        n_merged = n_points * n_components
+        merged = jax.tree.map(lambda a: a.reshape(n_merged, *a.shape[2:]), components)
         translations = inner.translations(merged, shifts)
 
         def split(leaf: Array) -> Array:
