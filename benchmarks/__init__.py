@@ -1,0 +1,1 @@
+"""Speed of `harmonium` beside its peers and beside hand-written JAX: `python -m benchmarks.run`."""

@@ -1,0 +1,278 @@
+"""One function a row of the benchmark: data, workloads, what to reach, and a check of agreement."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+import harmonium as hm
+from benchmarks import peers, problems, references
+from benchmarks.contest import Row, Target
+from benchmarks.problems import HierarchyProblem
+from benchmarks.references import Hierarchy
+from benchmarks.timing import Workload
+
+OURS = "harmonium"
+CONDENSED = "harmonium, condensed"
+CONDENSED_LONG = "harmonium, condensed from 10 N"
+REFERENCE = "reference"
+LOOP = (
+    100  # EM steps in one compiled loop, where a single one is too short to be called from Python
+)
+
+
+# --- harmonium through its public names
+
+
+def em_step(model: Any, params: Any, xs: Any) -> Any:
+    """One EM step of any conjugated model."""
+    return model.expectation_maximization(params, xs)
+
+
+@eqx.filter_jit
+def em_loop(model: Any, params: Any, xs: Array, weights: Array) -> Any:
+    """`LOOP` EM steps on a weighted sample, in one compiled loop."""
+
+    def body(_: int, current: Any) -> Any:
+        """One step."""
+        return model.expectation_maximization(current, xs, weights)
+
+    return jax.lax.fori_loop(0, LOOP, body, params)
+
+
+@eqx.filter_jit
+def average_log_density(model: Any, params: Any, xs: Any) -> Array:
+    """Average log density of a batch, a scalar."""
+    return model.average_log_observable_density(params, xs)
+
+
+@eqx.filter_jit
+def condense(model: Any, xs: Any) -> Any:
+    """The smaller weighted sample that stands for `xs`."""
+    return model.condense(xs)
+
+
+@jax.jit
+def moments_loop(params: references.Factors, mean: Array, covariance: Array) -> references.Factors:
+    """`LOOP` hand-written factor analysis steps on the data's mean (D,) and covariance (D, D)."""
+
+    def body(_: int, current: references.Factors) -> references.Factors:
+        """One step."""
+        return references.factor_analysis_moments_step(current, mean, covariance)
+
+    return jax.lax.fori_loop(0, LOOP, body, params)
+
+
+def normals(means: Array, covariances: Array) -> Any:
+    """A batch of full-covariance normals from means (K, n) and covariances (K, n, n)."""
+    return jax.vmap(hm.Normal(means.shape[1]).from_mean_covariance)(means, covariances)
+
+
+def mixture_point(weights: Array, means: Array, covariances: Array) -> tuple[Any, Any]:
+    """A mixture of full-covariance normals and its point: (K,), (K, n) and (K, n, n)."""
+    model = hm.Mixture(hm.Normal(means.shape[1]), len(weights))
+    return model, model.from_components(normals(means, covariances), weights)
+
+
+def hierarchy_point(params: Hierarchy) -> tuple[Any, Any]:
+    """A hierarchical mixture of Gaussians, diagonal noise and full posteriors, and its point."""
+    obs_dim, lat_dim = params.loadings.shape
+    model = hm.hierarchical_mixture_of_gaussians(
+        obs_dim,
+        lat_dim,
+        len(params.weights),
+        obs_covariance=hm.Diagonal(),
+        pst_covariance=hm.PositiveDefinite(),
+    )
+    lower = model.lwr_hrm.from_loadings(params.loadings, params.offset, params.noise)
+    _, upper = mixture_point(params.weights, params.means, params.covariances)
+    return model, model.from_levels(lower, upper)
+
+
+# --- rows
+
+
+def _mixture_row(n_observations: int, obs_dim: int, n_components: int, seed: int) -> Row:
+    """EM of a full-covariance mixture of the given size."""
+    problem = problems.mixture(n_observations, obs_dim, n_components, seed)
+    start = problem.start
+    model, params = mixture_point(*start)
+    step, products = eqx.filter_jit(em_step), jax.jit(references.mixture_products)
+
+    def disagreement() -> float:
+        """After one step, ours against scikit-learn's."""
+        ours = average_log_density(model, step(model, params, problem.xs), problem.xs)
+        return abs(float(ours) - peers.sklearn_mixture_fit(problem, 1).score(problem.xs))
+
+    return Row(
+        f"EM of a mixture of full Gaussians, N={n_observations:,} D={obs_dim} K={n_components}",
+        (
+            Workload(OURS, lambda: step(model, params, problem.xs)),
+            peers.goal_mixture(problem),
+            peers.sklearn_mixture(problem),
+            Workload(
+                "matrix products alone",
+                lambda: products(start.covariances, problem.responsibilities, problem.xs),
+            ),
+        ),
+        (
+            Target(OURS, 1 / 5, peers.SKLEARN),
+            Target(OURS, 2.0, "matrix products alone"),
+        ),
+        disagreement,
+    )
+
+
+def gmm() -> Row:
+    """EM of a mixture with many dimensions and components."""
+    return _mixture_row(20_000, 16, 10, seed=1)
+
+
+def gmm_large() -> Row:
+    """EM of a mixture with many observations."""
+    return _mixture_row(100_000, 8, 5, seed=2)
+
+
+def fa() -> Row:
+    """EM of factor analysis, on the data and on a condensed sample."""
+    problem = problems.factors(10_000, 50, 5, seed=3)
+    longer = problems.factors(100_000, 50, 5, seed=3)
+    start = problem.start
+    model = hm.factor_analysis(*start.loadings.shape)
+    params = model.from_loadings(*start)
+    step, on_data = eqx.filter_jit(em_step), jax.jit(references.factor_analysis_step)
+    condensed, condensed_long = condense(model, problem.xs), condense(model, longer.xs)
+    moments = references.factor_analysis_moments(problem.xs)
+
+    def disagreement() -> float:
+        """After one step on the data, and after many on the moments, ours against the reference."""
+        density = jax.jit(references.factor_analysis_log_density)
+        pairs = (
+            (step(model, params, problem.xs), on_data(start, problem.xs)),
+            (em_loop(model, params, *condensed), moments_loop(start, *moments)),
+        )
+        return max(
+            abs(
+                float(
+                    average_log_density(model, ours, problem.xs)
+                    - jnp.mean(density(reference, problem.xs))
+                )
+            )
+            for ours, reference in pairs
+        )
+
+    return Row(
+        "EM of factor analysis, N=10,000 D=50 L=5",
+        (
+            Workload(OURS, lambda: step(model, params, problem.xs)),
+            Workload(CONDENSED, lambda: em_loop(model, params, *condensed), steps=LOOP),
+            Workload(CONDENSED_LONG, lambda: em_loop(model, params, *condensed_long), steps=LOOP),
+            Workload("harmonium, condense once", lambda: condense(model, problem.xs)),
+            peers.goal_factor_analysis(problem),
+            peers.sklearn_factor_analysis(problem),
+            Workload(REFERENCE, lambda: on_data(start, problem.xs)),
+            Workload("reference, on moments", lambda: moments_loop(start, *moments), steps=LOOP),
+        ),
+        (
+            Target(OURS, 1 / 10, peers.SKLEARN),
+            Target(CONDENSED, 1 / 100, peers.SKLEARN),
+            Target(CONDENSED_LONG, 1.5, CONDENSED),  # independent of N, but for noise
+        ),
+        disagreement,
+    )
+
+
+def _hierarchy_problem() -> tuple[HierarchyProblem, str]:
+    """The data that the three rows about hierarchies share, and their size in words."""
+    return problems.hierarchy(5_000, 50, 5, 8, seed=4), "N=5,000 D=50 L=5 K=8"
+
+
+def hmog() -> Row:
+    """EM of a hierarchical mixture of Gaussians."""
+    problem, size = _hierarchy_problem()
+    model, params = hierarchy_point(problem.start)
+    step, reference = eqx.filter_jit(em_step), jax.jit(references.hierarchy_step)
+
+    def disagreement() -> float:
+        """After one step, ours against the reference."""
+        ours = average_log_density(model, step(model, params, problem.xs), problem.xs)
+        other = references.hierarchy_log_density(reference(problem.start, problem.xs), problem.xs)
+        return abs(float(ours - jnp.mean(other)))
+
+    return Row(
+        f"EM of a hierarchical mixture of Gaussians, {size}",
+        (
+            Workload(OURS, lambda: step(model, params, problem.xs)),
+            peers.goal_hierarchy(problem),
+            Workload(REFERENCE, lambda: reference(problem.start, problem.xs)),
+        ),
+        (Target(OURS, 2.0, REFERENCE),),
+        disagreement,
+    )
+
+
+def hmog_density() -> Row:
+    """Average log density of a batch under a hierarchical mixture of Gaussians."""
+    problem, size = _hierarchy_problem()
+    model, params = hierarchy_point(problem.start)
+    reference = jax.jit(lambda p, xs: jnp.mean(references.hierarchy_log_density(p, xs)))
+    dense = peers.scipy_log_density(problem.start, problem.xs)
+
+    def disagreement() -> float:
+        """Ours against scipy."""
+        return abs(float(average_log_density(model, params, problem.xs)) - dense.call())
+
+    return Row(
+        f"Log density of a hierarchical mixture of Gaussians, {size}",
+        (
+            Workload(OURS, lambda: average_log_density(model, params, problem.xs)),
+            peers.goal_log_density(problem),
+            dense,
+            Workload(REFERENCE, lambda: reference(problem.start, problem.xs)),
+        ),
+        (Target(OURS, 2.0, REFERENCE),),
+        disagreement,
+    )
+
+
+def hmog_compile() -> Row:
+    """Tracing and compiling the EM step of a hierarchical mixture of Gaussians, caches empty."""
+    problem, size = _hierarchy_problem()
+    model, params = hierarchy_point(problem.start)
+
+    def ours() -> None:
+        """Trace, lower and compile; a new function each time, so that no cache can know it."""
+        eqx.filter_jit(lambda m, p, xs: em_step(m, p, xs)).lower(
+            model, params, problem.xs
+        ).compile()
+
+    def reference() -> None:
+        """The same for the hand-written step."""
+        jax.jit(lambda p, xs: references.hierarchy_step(p, xs)).lower(
+            problem.start, problem.xs
+        ).compile()
+
+    return Row(
+        f"Compiling that EM step, {size}",
+        (
+            Workload(OURS, ours, prepare=jax.clear_caches),
+            peers.goal_compilation(problem),
+            Workload(REFERENCE, reference, prepare=jax.clear_caches),
+        ),
+        (Target(OURS, 1.5),),
+        lambda: 0.0,
+        rounds=5,
+    )
+
+
+ROWS: dict[str, Callable[[], Row]] = {
+    "gmm": gmm,
+    "gmm-large": gmm_large,
+    "fa": fa,
+    "hmog": hmog,
+    "hmog-density": hmog_density,
+    "hmog-compile": hmog_compile,
+}
