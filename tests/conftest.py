@@ -1,0 +1,40 @@
+"""Settings of the whole test suite, made before JAX computes anything.
+
+`HARMONIUM_PRECISION` (64, the default, or 32) sets the floating point type of all tests but the
+laws, which run in both.
+"""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+PRECISION = int(os.environ.get("HARMONIUM_PRECISION", "64"))
+if PRECISION not in (32, 64):
+    raise ValueError(f"HARMONIUM_PRECISION is 32 or 64, got {PRECISION}.")
+
+jax.config.update("jax_enable_x64", PRECISION == 64)
+# Nothing in the library may depend on silent promotion of dtypes, or of ranks.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def getkey():
+    """A function that returns a fresh random key at each call, the same ones in each run."""
+    key = jax.random.key(20240419)
+
+    def next_key():
+        nonlocal key
+        key, fresh = jax.random.split(key)
+        return fresh
+
+    return next_key
+
+
+def pytest_configure(config):
+    # Laws share what they compile for a model: with xdist, keep the tests of a model on one worker.
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadgroup"
