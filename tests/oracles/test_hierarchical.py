@@ -1,5 +1,7 @@
 """Hierarchies of 2, 3 and 4 levels against the dense Gaussian mixtures that they are."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ FULL, DIAGONAL, SCALE = hm.PositiveDefinite(), hm.Diagonal(), hm.Scale()
 def levels(dims, structures, n_components=3):
     """Linear Gaussian levels between normals of these sizes and structures; a mixture on top."""
     normals = [hm.Normal(n, s) for n, s in zip(dims, structures, strict=True)]
-    pairs = zip(normals, normals[1:], strict=False)
+    pairs = itertools.pairwise(normals)
     linear = [hm.LinearGaussianModel(lower, upper) for lower, upper in pairs]
     top = [hm.Mixture(normals[-1], n_components)] if n_components else []
     return hm.stack(*linear, *top)
