@@ -8,12 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.checks import check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
+from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
 
@@ -126,28 +126,29 @@ class ExponentialFamily(Manifold):
         sums = sum_chunks(self.sum_statistics, xs, weights[:, None], batch_size)
         return jax.tree.map(lambda leaf: leaf[0], sums)
 
-    def check_form(self, xs: Any, batch: bool = True) -> Any:
+    def check_form(self, xs: Any, batch: bool = True, like: Point | None = None) -> Any:
         """Checks the shapes and dtypes of observations, and makes JAX arrays of them.
 
         **Arguments:**
 
         - `xs`: one observation, or a batch of them.
         - `batch`: whether it is a batch, with a leading axis.
+        - `like`: a point, the parameters that the observations are used with.
 
-        **Returns:** the same with JAX arrays for NumPy arrays and numbers; integers become floats
-        where real numbers are observed.
+        **Returns:** the same with JAX arrays for NumPy arrays, lists and numbers. Real numbers, for
+        which integers may stand, get the floating point type of `like`, or keep theirs.
 
         **Raises:** `TypeError` for another structure or dtype, `ValueError` for another shape.
         """
-        return _check_form(self, xs, batch)
+        return check_form(self, xs, batch, None if like is None else float_dtype(like))
 
-    def check_data(self, xs: Any) -> Any:
+    def check_data(self, xs: Any, like: Point | None = None) -> Any:
         """Checks a batch of observations, its values too; see `check_form`.
 
         **Raises:** an error that names the family if an observation is outside the support: NaN
         or infinite numbers, categories out of range, and so on.
         """
-        xs = self.check_form(xs)
+        xs = self.check_form(xs, like=like)
         batch_length(xs)
         valid = jnp.all(jax.vmap(self.in_support)(xs))
         return require(
@@ -226,7 +227,7 @@ class Differentiable(ExponentialFamily):
 
     def log_density(self, point: Natural, x: Any) -> Float[Array, ""]:
         r"""The log density $\theta \cdot s(x) - \psi(\theta) + \log h(x)$ of one observation."""
-        x = self.check_form(x, batch=False)
+        x = self.check_form(x, batch=False, like=point)
         energy = dot(point, self.sufficient_statistic(x))
         return energy - self.log_partition_function(point) + self.log_base_measure(x)
 
@@ -234,7 +235,7 @@ class Differentiable(ExponentialFamily):
         self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
     ) -> Float[Array, " n"]:
         """The log densities of a batch of observations, by the batch hooks and in chunks."""
-        xs = self.check_form(xs)
+        xs = self.check_form(xs, like=point)
         log_partition = self.log_partition_function(point)
         batch = jax.tree.map(lambda leaf: leaf[None], point)
 
@@ -361,53 +362,5 @@ def _(family: Any, primals: Any, tangents: Any) -> Any:
     return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)
 
 
-def float_dtype(xs: Any) -> Any:
-    """The floating point type in which to compute with these observations."""
-    dtypes = [
-        leaf.dtype for leaf in jax.tree.leaves(xs) if jnp.issubdtype(leaf.dtype, jnp.floating)
-    ]
-    return jnp.result_type(*dtypes) if dtypes else jnp.zeros(()).dtype
-
-
 def _unlabelled(point: Point) -> list[Array]:
     return jax.tree.leaves(point)
-
-
-def _check_form(family: ExponentialFamily, xs: Any, batch: bool) -> Any:
-    expected = family.observation
-    if jax.tree.structure(expected) != jax.tree.structure(xs):
-        raise TypeError(f"{_describe_form(family, batch)}, got {_describe_data(xs)}.")
-    return jax.tree.map(lambda form, x: _check_array(family, form, x, batch), expected, xs)
-
-
-def _check_array(family: ExponentialFamily, form: Any, x: Any, batch: bool) -> Array:
-    if not isinstance(x, jax.Array | np.ndarray | np.generic | int | float):
-        raise TypeError(f"{_describe_form(family, batch)}, got {_describe_data(x)}.")
-    array = jnp.asarray(x)
-    if array.ndim != len(form.shape) + batch or array.shape[batch:] != form.shape:
-        raise ValueError(f"{_describe_form(family, batch)}, got {_describe_data(x)}.")
-    real = jnp.issubdtype(form.dtype, jnp.floating)
-    allowed = (jnp.floating, jnp.integer) if real else (jnp.integer, jnp.bool_)
-    if not any(jnp.issubdtype(array.dtype, kind) for kind in allowed):
-        raise TypeError(f"{_describe_form(family, batch)}, got {_describe_data(x)}.")
-    wanted = (jnp.floating, float) if real else (jnp.integer, int)
-    return array if jnp.issubdtype(array.dtype, wanted[0]) else array.astype(wanted[1])
-
-
-def _describe_form(family: ExponentialFamily, batch: bool) -> str:
-    forms = []
-    for form in jax.tree.leaves(family.observation):
-        kind = "real" if jnp.issubdtype(form.dtype, jnp.floating) else "integer"
-        axes = ", ".join([*(["N"] if batch else []), *map(str, form.shape)])
-        forms.append(f"{kind} numbers of shape ({axes})")
-    what = "a batch of observations" if batch else "an observation"
-    return f"{what} of {family} consists of {' and '.join(forms)}"
-
-
-def _describe_data(xs: Any) -> str:
-    leaves = jax.tree.leaves(xs)
-    shapes = [
-        f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "shape") else repr(leaf)
-        for leaf in leaves
-    ]
-    return f"{type(xs).__name__}: {', '.join(shapes)}" if len(leaves) != 1 else shapes[0]

@@ -12,10 +12,10 @@ from harmonium.exponential_family.base import (
     BATCH_SIZE,
     Differentiable,
     Generative,
-    float_dtype,
 )
 from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
+from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
@@ -240,7 +240,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
     def log_observable_density(self, point: Natural, x: Any) -> Float[Array, ""]:
         r"""The exact log density $\log p(x)$ of one observation, the latents summed out."""
-        x = self.obs_man.check_form(x, batch=False)
+        x = self.obs_man.check_form(x, batch=False, like=point)
         return self.log_observable_densities(point, as_batch(x))[0]
 
     def log_observable_densities(
@@ -257,7 +257,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         **Returns:** an array (N,), in nats.
         """
         self.check_single(point)
-        xs = self.obs_man.check_form(xs)
+        xs = self.obs_man.check_form(xs, like=point)
         log_partition = self.log_partition_function(point)
         observable = as_batch(point.observable)
 
@@ -315,7 +315,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,
         $E[s_Z|x]$, as a mean point.
         """
-        x = self.obs_man.check_form(x, batch=False)
+        x = self.obs_man.check_form(x, batch=False, like=point)
         return self.mean_posterior_statistics(point, as_batch(x))
 
     def mean_posterior_statistics(
@@ -333,8 +333,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
         **Returns:** a mean point of the model.
         """
         self.check_single(point)
-        xs = self.obs_man.check_form(xs)
-        weights = check_weights(weights, batch_length(xs), float_dtype((xs, point)))
+        xs = self.obs_man.check_form(xs, like=point)
+        weights = check_weights(weights, batch_length(xs), float_dtype(point))
 
         def statistics(chunk: Any, chunk_weights: Array) -> Mean:
             posteriors = self._posteriors(point, chunk)
@@ -366,7 +366,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         **Raises:** an error for observations outside the support, bad weights, and where the result
         is degenerate: not finite, as when a component loses all its data.
         """
-        xs = self.obs_man.check_data(xs)
+        xs = self.obs_man.check_data(xs, like=point)
         mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
         result = self.standardize(self.improve(mean, point))
         return require(
@@ -405,7 +405,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         positions; in general the leaves of the mean parameters of the interacting statistic.
         """
         self.check_single(point)
-        xs = self.obs_man.check_form(xs)
+        xs = self.obs_man.check_form(xs, like=point)
 
         def expectations(chunk: Any) -> Any:
             posteriors = self._posteriors(point, chunk)
@@ -428,7 +428,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
         """The most probable category at the top of the hierarchy, for each of N observations."""
         self.check_single(point)
-        xs = self.obs_man.check_form(xs)
+        xs = self.obs_man.check_data(xs, like=point)
 
         def assignments(chunk: Any) -> Array:
             return jax.vmap(lambda x: jnp.argmax(self.posterior_probabilities(point, x)))(chunk)

@@ -134,13 +134,13 @@ class Harmonium(Gibbs):
 
     def likelihood_at(self, point: Natural, latent: Any) -> Natural:
         r"""The natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$ of $p(x|z)$ at one latent $z$."""
-        latent = self.pst_man.check_form(latent, batch=False)
+        latent = self.pst_man.check_form(latent, batch=False, like=point)
         return self.lkl_man.apply(self.likelihood_function(point), latent)
 
     def posterior_at(self, point: Natural, x: Any) -> Natural:
         r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$."""
         self.check_single(point)
-        x = self.obs_man.check_form(x, batch=False)
+        x = self.obs_man.check_form(x, batch=False, like=point)
         shift = first_of(self.int_man.shifts(point.interaction, as_batch(x)))
         return self.int_man.translate_domain(point.latent, shift)
 

@@ -1,0 +1,87 @@
+"""The form of observations: which arrays of which shapes and dtypes a family observes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def check_form(family: Any, xs: Any, batch: bool, dtype: Any) -> Any:
+    """Checks the shapes and dtypes of observations, and makes JAX arrays of them.
+
+    **Arguments:**
+
+    - `family`: an exponential family, whose `observation` is the form.
+    - `xs`: one observation or a batch, of anything that JAX can make arrays of.
+    - `batch`: whether it is a batch, with a leading axis.
+    - `dtype`: the floating point type of real numbers in the result; `None` to keep theirs.
+
+    **Raises:** `TypeError` for another structure or dtype, `ValueError` for another shape.
+    """
+    form = family.observation
+    structure = jax.tree.structure(form)
+    try:
+        parts = structure.flatten_up_to(xs)
+    except ValueError:
+        raise TypeError(f"{_describe_form(family, batch)}; got {_describe(xs)}.") from None
+    pairs = zip(jax.tree.leaves(form), parts, strict=True)
+    return structure.unflatten([_check_array(family, f, x, batch, dtype) for f, x in pairs])
+
+
+def float_dtype(tree: Any) -> Any:
+    """The floating point type of the arrays in a pytree; the default one if there are none."""
+    leaves = jax.tree.leaves(tree)
+    dtypes = [leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.result_type(*dtypes) if dtypes else jnp.zeros(()).dtype
+
+
+def _check_array(family: Any, form: Any, x: Any, batch: bool, dtype: Any) -> Array:
+    try:
+        array = jnp.asarray(x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{_describe_form(family, batch)}; got {_describe(x)}.") from None
+    if array.shape[batch:] != form.shape or array.ndim != len(form.shape) + batch:
+        remedy = _shape_remedy(form, array, batch)
+        raise ValueError(f"{_describe_form(family, batch)}; got {_describe(array)}.{remedy}")
+    real = jnp.issubdtype(form.dtype, jnp.floating)
+    allowed = (jnp.floating, jnp.integer) if real else (jnp.integer, jnp.bool_)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in allowed):
+        wanted = "float" if real else "int"
+        raise TypeError(
+            f"{_describe_form(family, batch)}; got {_describe(array)}. If they mean the same, "
+            f"convert them with astype({wanted})."
+        )
+    if not real:
+        return array if jnp.issubdtype(array.dtype, jnp.integer) else array.astype(int)
+    return array.astype(float_dtype(array) if dtype is None else dtype)
+
+
+def _shape_remedy(form: Any, array: Array, batch: bool) -> str:
+    if batch and array.shape == form.shape:
+        return " This looks like a single one: make a batch of it with x[None]."
+    if not batch and array.ndim and array.shape[1:] == form.shape:
+        return " This looks like a batch: map over it with jax.vmap."
+    return ""
+
+
+def _describe_form(family: Any, batch: bool) -> str:
+    form = family.observation
+    parts = []
+    for leaf in jax.tree.leaves(form):
+        kind = "real numbers" if jnp.issubdtype(leaf.dtype, jnp.floating) else "integers"
+        axes = ", ".join([*(["N"] if batch else []), *map(str, leaf.shape)])
+        single = not batch and len(leaf.shape) == 1
+        parts.append(f"{kind} of shape ({axes}{',' if axes == 'N' or single else ''})")
+    what = "a batch of observations" if batch else "an observation"
+    whole = "" if isinstance(form, jax.ShapeDtypeStruct) else f"a {type(form).__name__} of "
+    return f"expected {what} of {family}: {whole}{' and '.join(parts)}"
+
+
+def _describe(xs: Any) -> str:
+    if isinstance(xs, jax.Array):
+        return f"{xs.dtype} of shape {xs.shape}"
+    if hasattr(xs, "shape") and hasattr(xs, "dtype"):
+        return f"{type(xs).__name__} of {xs.dtype} of shape {xs.shape}"
+    text = repr(xs)
+    return f"{type(xs).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
