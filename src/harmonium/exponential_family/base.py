@@ -15,6 +15,7 @@ from harmonium.exponential_family.checks import check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.matrix import invert_affine
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
 
 BATCH_SIZE = 4096
@@ -86,21 +87,37 @@ class ExponentialFamily(Manifold):
         products = jax.tree.leaves(jax.tree.map(pair, _unlabelled(points), _unlabelled(statistics)))
         return functools.reduce(operator.add, products)
 
-    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The natural point of the affine image $x' = A x + b$ of the observation.
+    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.
 
-        A hook of the families of real vectors and of models that observe them.
+        The affine action on natural parameters: linear in them, and free of inverses. A performance
+        hook of the families of real vectors and of models that observe them.
 
         **Arguments:**
 
         - `point`: natural, the distribution of $x$.
-        - `scale`: $A$, of a shape that the covariance structure admits; `None` for the identity.
-        - `shift`: $b$; `None` for zero.
+        - `scale`: $B$, of a shape that the covariance structure admits; `None` for the identity.
+        - `shift`: $c$; `None` for zero.
 
         **Raises:** `TypeError` if observations are not real vectors, `ValueError` for a scale that
         would leave the family.
         """
         raise TypeError(f"observations of {self} cannot be scaled and shifted.")
+
+    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The natural point of $x' = A x + b$, where the given point is that of $x$.
+
+        **Arguments:**
+
+        - `point`: natural, the distribution of $x$.
+        - `scale`: $A$: a scalar, the diagonal, or a matrix, of a kind that the covariance structure
+            admits; `None` for the identity. For products, a tuple with one of them a part.
+        - `shift`: $b$, `None` for zero; for products, a tuple.
+
+        **Raises:** `TypeError` if observations are not real vectors, `ValueError` for a scale that
+        would leave the family.
+        """
+        return self.substitute(point, *invert_affine(scale, shift))
 
     def average_sufficient_statistic(
         self, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE

@@ -34,6 +34,11 @@ def _chunk(xs: Any, start: Array, size: int) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), xs)
 
 
+def _even_size(length: int, size: int) -> int:
+    """The length of as few chunks as `size` allows, of nearly the same length."""
+    return -(-length // -(-length // size))
+
+
 def map_chunks(function: Callable[[Any], Any], xs: Any, size: int) -> Any:
     """`function(xs)` for a function that maps N observations to N rows, in chunks.
 
@@ -41,11 +46,12 @@ def map_chunks(function: Callable[[Any], Any], xs: Any, size: int) -> Any:
 
     - `function`: takes a batch and returns a pytree of arrays with the same leading axis.
     - `xs`: a batch of N observations.
-    - `size`: the length of a chunk; N need not be a multiple of it.
+    - `size`: the largest length of a chunk; N need not be a multiple of it.
     """
     length = batch_length(xs)
     if length <= size:
         return function(xs)
+    size = _even_size(length, size)
     overlap = -length % size
 
     def body(_: None, start: Array) -> tuple[None, Any]:
@@ -74,12 +80,14 @@ def sum_chunks(
         weights.
     - `xs`: a batch of N observations.
     - `weights`: (N, M).
-    - `size`: the length of a chunk; N need not be a multiple of it.
+    - `size`: the largest length of a chunk; N need not be a multiple of it.
     """
     length = batch_length(xs)
     if length <= size:
         return function(xs, weights)
+    size = _even_size(length, size)
 
+    @jax.jit
     def chunk_sum(start: Array, first: Array) -> Any:
         fresh = start + jnp.arange(size) >= first
         chunk_weights = _chunk(weights, start, size) * fresh[:, None].astype(weights.dtype)

@@ -100,13 +100,13 @@ class Product(AbstractProduct, Differentiable, Generative):
         components = self._map(lambda f, k, xi: f.initialize_from_sample(k, xi), keys, xs)
         return ProductPoint(components, self, Coordinates.NATURAL)
 
-    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        """The natural point of `(scale_i x_i + shift_i)`, for tuples of scales and shifts."""
+    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        """Part by part, with tuples of scales and of shifts, or `None` for none at all."""
         self.check_point(point)
         scales = (None,) * len(self.parts) if scale is None else scale
         shifts = (None,) * len(self.parts) if shift is None else shift
         components = self._map(
-            lambda f, p, a, b: f.push_forward(p, a, b), point.components, scales, shifts
+            lambda f, p, a, b: f.substitute(p, a, b), point.components, scales, shifts
         )
         return ProductPoint(components, self, Coordinates.NATURAL)
 

@@ -60,6 +60,6 @@ class Euclidean(ExponentialFamily):
     def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
         return xs @ points.values.T
 
-    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
+    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         self.check_single(point)
         return VectorPoint(scale_location(point.values, scale), self, Coordinates.NATURAL)

@@ -234,29 +234,30 @@ class Normal(Differentiable, Generative):
             return None
         return self._moments(point)[1]
 
-    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The normal of $x' = A x + b$: $\theta_2' = A^{-T} \theta_2 A^{-1}$ and
-        $\theta_1' = A^{-T} \theta_1 - 2 \theta_2' b$.
+    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The normal of $y$, where $x = B y + c$.
+
+        Mathematically, the new parameters are $B^T \theta_2 B$ and $B^T (\theta_1 + 2 \theta_2 c)$.
 
         **Arguments:**
 
         - `point`: natural.
-        - `scale`: $A$, a scalar, its diagonal, or a matrix, as the covariance structure admits;
+        - `scale`: $B$, a scalar, its diagonal, or a matrix, as the covariance structure admits;
             `None` for the identity.
-        - `shift`: $b$, (data_dim,); `None` for zero.
+        - `shift`: $c$, (data_dim,); `None` for zero.
 
         **Raises:** `ValueError` for a scale that would leave the family.
         """
         self.check_single(point)
-        structure, precision = self.covariance_structure, -2 * point.shape
+        structure, precision, location = self.covariance_structure, -2 * point.shape, point.location
+        if shift is not None:
+            shift = jnp.asarray(shift, precision.dtype)
+            location = location - structure.apply(precision, shift[None])[0]
         if scale is not None:
             scale = jnp.asarray(scale, precision.dtype)
             structure.check_scale(scale, self.data_dim)
-            precision = structure.scale_precision(precision, scale, self.data_dim)
-        location = scale_location(point.location, scale)
-        if shift is not None:
-            shift = jnp.asarray(shift, precision.dtype)
-            location = location + structure.apply(precision, shift[None])[0]
+            precision = structure.substitute(precision, scale, self.data_dim)
+        location = scale_location(location, scale)
         return LocationShape(location, -0.5 * precision, self, Coordinates.NATURAL)
 
     def _moments(self, point: Natural) -> tuple[Array, Array]:

@@ -74,8 +74,8 @@ class Elementwise(CovarianceStructure):
     def dim(self, n: int) -> int:
         return math.prod(self.leaf_shape(n))
 
-    def scale_precision(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
-        return precision / scale**2
+    def substitute(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
+        return precision * scale**2
 
     @abstractmethod
     def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
@@ -129,7 +129,7 @@ class Diagonal(Elementwise):
         check_scale_shape(self, scale, [(), (n,)])
 
     def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        return 1 / jnp.sqrt(jnp.diagonal(covariance))
+        return jnp.sqrt(jnp.diagonal(covariance))
 
 
 class Scale(Elementwise):
@@ -171,7 +171,7 @@ class Scale(Elementwise):
         check_scale_shape(self, scale, [()])
 
     def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        return 1 / jnp.sqrt(jnp.mean(jnp.diagonal(covariance)))
+        return jnp.sqrt(jnp.mean(jnp.diagonal(covariance)))
 
 
 class Identity(Elementwise):

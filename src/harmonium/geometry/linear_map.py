@@ -130,12 +130,12 @@ class InteractionMap(Manifold):
         """A point of a map between the same sub-statistics, as a point of this map."""
 
     @abstractmethod
-    def push_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        """The interaction of `scale x + shift`, where `x` had this one."""
+    def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        """The interaction of `y` with `x = scale y + shift`, where `x` has this one."""
 
     @abstractmethod
-    def push_domain(self, point: Natural, scale: Any) -> Natural:
-        """The interaction with `scale z`, where `z` had this one."""
+    def substitute_domain(self, point: Natural, scale: Any) -> Natural:
+        """The interaction with `y` where `z = scale y`, if `z` has this one."""
 
     @property
     @abstractmethod
@@ -259,34 +259,34 @@ class LinearMap(InteractionMap):
         _check_sub_statistics(self, point)
         return LinearMapPoint(point.rows, self, point.coordinates)
 
-    def push_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+    def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
         family: Any = self.cod_emb.sub_man
 
-        origin = family.push_forward(family.zeros(), scale, shift)
+        origin = family.substitute(family.zeros(), scale, shift)
 
-        def push(column: Point) -> Point:
-            return family.push_forward(column, scale, shift) - origin
+        def replace(column: Point) -> Point:
+            return family.substitute(column, scale, shift) - origin
 
         shapes = self.domain_shapes
-        rows = tuple(_map_axes(push, len(s))(r) for s, r in zip(shapes, point.rows, strict=True))
+        rows = tuple(_map_axes(replace, len(s))(r) for s, r in zip(shapes, point.rows, strict=True))
         return LinearMapPoint(rows, self, point.coordinates)
 
-    def push_domain(self, point: Natural, scale: Any) -> Natural:
+    def substitute_domain(self, point: Natural, scale: Any) -> Natural:
         family: Any = self.dom_emb.sub_man
         structure = jax.tree.structure(family.template(Coordinates.NATURAL))
 
-        def push(*leaves: Array) -> list[Array]:
+        def replace(*leaves: Array) -> list[Array]:
             domain_point = jax.tree.unflatten(structure, leaves)
-            return jax.tree.leaves(family.push_forward(domain_point, scale, None))
+            return jax.tree.leaves(family.substitute(domain_point, scale, None))
 
-        def push_all(*leaves: Array) -> list[Array]:
+        def replace_all(*leaves: Array) -> list[Array]:
             axes = [leaf.ndim - len(s) for leaf, s in zip(leaves, self.domain_shapes, strict=True)]
-            mapped = push
+            mapped = replace
             for _ in range(axes[0]):
                 mapped = jax.vmap(mapped, in_axes=-1, out_axes=-1)
             return mapped(*leaves)
 
-        rows = jax.tree.map(lambda *leaves: tuple(push_all(*leaves)), *point.rows)
+        rows = jax.tree.map(lambda *leaves: tuple(replace_all(*leaves)), *point.rows)
         outer = jax.tree.structure(self.cod_emb.sub_man.template(Coordinates.NATURAL))
         inner = jax.tree.structure((0,) * len(self.domain_shapes))
         return LinearMapPoint(jax.tree.transpose(outer, inner, rows), self, point.coordinates)
@@ -367,12 +367,14 @@ class BlockMap(InteractionMap):
         blocks = tuple(block.adopt(part) for block, part in self._zip(point.blocks))
         return BlockMapPoint(blocks, self, point.coordinates)
 
-    def push_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        blocks = tuple(b.push_codomain(p, scale, shift) for b, p in self._zip(point.blocks))
+    def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        blocks = tuple(b.substitute_codomain(p, scale, shift) for b, p in self._zip(point.blocks))
         return BlockMapPoint(blocks, self, point.coordinates)
 
-    def push_domain(self, point: Natural, scale: Any) -> Natural:
-        blocks = tuple(block.push_domain(part, scale) for block, part in self._zip(point.blocks))
+    def substitute_domain(self, point: Natural, scale: Any) -> Natural:
+        blocks = tuple(
+            block.substitute_domain(part, scale) for block, part in self._zip(point.blocks)
+        )
         return BlockMapPoint(blocks, self, point.coordinates)
 
 

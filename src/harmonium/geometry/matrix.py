@@ -121,11 +121,11 @@ class CovarianceStructure(Structure):
 
     @abstractmethod
     def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
-        """Checks that `x -> scale x` maps normals with this structure to such normals."""
+        """Checks that normals with this structure are such normals after scaling, too."""
 
     @abstractmethod
-    def scale_precision(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
-        """The precision of `scale x`: `A^-T P A^-1`, for a scale that `check_scale` admits."""
+    def substitute(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
+        """The precision `B^T P B` of `y` with `x = B y`, for a `B` that `check_scale` admits."""
 
     @abstractmethod
     def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
@@ -137,7 +137,7 @@ class CovarianceStructure(Structure):
 
     @abstractmethod
     def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        """The admissible `A` that brings `A C A^T` closest to the identity."""
+        """The admissible `B` whose `B B^T` is closest to a covariance."""
 
     @abstractmethod
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
@@ -228,12 +228,11 @@ class PositiveDefinite(CovarianceStructure):
     def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
         check_scale_shape(self, scale, [(), (n,), (n, n)])
 
-    def scale_precision(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
+    def substitute(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
         if scale.ndim == 2:
-            half = jnp.linalg.solve(scale.T, precision)
-            return jnp.linalg.solve(scale.T, half.T)
+            return scale.T @ precision @ scale
         factors = jnp.broadcast_to(scale, (n,))
-        return precision / (factors[:, None] * factors[None, :])
+        return precision * (factors[:, None] * factors[None, :])
 
     def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
         m, n = vectors.shape
@@ -246,9 +245,7 @@ class PositiveDefinite(CovarianceStructure):
         return jnp.sum(products.reshape(m, -1, n) * vectors[:, None, :], axis=2)
 
     def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        lower = jnp.linalg.cholesky(covariance)
-        identity = jnp.eye(len(covariance), dtype=covariance.dtype)
-        return jax.scipy.linalg.solve_triangular(lower, identity, lower=True)
+        return jnp.linalg.cholesky(covariance)
 
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
         tolerance = 100 * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(matrix), initial=0)
@@ -261,20 +258,32 @@ def _multiplicity(off_diagonal: np.ndarray, doubled: bool, dtype: Any) -> Array:
 
 
 def scale_location(location: Float[Array, " n"], scale: Any) -> Float[Array, " n"]:
-    """The natural location of `scale x`: `A^-T location`, for a scalar, diagonal or matrix `A`."""
+    """The natural location `B^T location` of `y` with `x = B y`, for any kind of `B`."""
     if scale is None:
         return location
     scale = jnp.asarray(scale, location.dtype)
-    return jnp.linalg.solve(scale.T, location) if scale.ndim == 2 else location / scale
+    return scale.T @ location if scale.ndim == 2 else location * scale
 
 
-def zero_of(scale: Any, shift: Any) -> Float[Array, " n"]:
-    """The vector `x` with `scale x + shift = 0`; a scale of `None` is the identity."""
-    shift = jnp.asarray(shift)
+def invert_affine(scale: Any, shift: Any) -> tuple[Any, Any]:
+    """The scale and shift of the inverse of `x -> scale x + shift`; `None` for identity and zero.
+
+    Tuples of them, as products of families take, are inverted entry by entry.
+    """
+    if isinstance(scale, tuple) or isinstance(shift, tuple):
+        n = len(shift if scale is None else scale)
+        scales = (None,) * n if scale is None else scale
+        shifts = (None,) * n if shift is None else shift
+        pairs = [invert_affine(a, b) for a, b in zip(scales, shifts, strict=True)]
+        return tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
+    shift = None if shift is None else -jnp.asarray(shift)
     if scale is None:
-        return -shift
-    scale = jnp.asarray(scale, shift.dtype)
-    return -jnp.linalg.solve(scale, shift) if scale.ndim == 2 else -shift / scale
+        return None, shift
+    scale = jnp.asarray(scale)
+    if scale.ndim < 2:
+        return 1 / scale, None if shift is None else shift / scale
+    inverse = jnp.linalg.inv(scale)
+    return inverse, None if shift is None else inverse @ shift
 
 
 def check_scale_shape(

@@ -100,14 +100,16 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def standardize_under(self, point: Natural, prior: Natural) -> Natural:
         """`standardize` for a given prior over the latents (a natural point of `prr_man`)."""
 
-    def standardizing_push(self, marginal: Mean) -> tuple[Array, Array] | None:
-        """The scale and shift that standardise latents with this marginal, if they are affine.
+    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
+        """The $B$ and $c$ for which $y$ in $z = B y + c$ is standardised, if there is such a map.
+
+        A performance hook of models whose interacting latents are real vectors.
 
         **Arguments:**
 
         - `marginal`: mean, the marginal of the interacting latent in the prior.
 
-        **Returns:** what `push_latent` takes, or `None` where latents are not real vectors.
+        **Returns:** what `substitute_latent` takes, or `None` where latents are not real vectors.
         """
         return None
 

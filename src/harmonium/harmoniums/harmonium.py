@@ -12,7 +12,6 @@ from harmonium.exponential_family.base import Gibbs
 from harmonium.geometry.affine_map import AffineMap, AffinePoint
 from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
-from harmonium.geometry.matrix import zero_of
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
 from harmonium.geometry.structure import Structure
@@ -161,31 +160,29 @@ class Harmonium(Gibbs):
         posterior = self.posterior_at(point, observable)
         return Joint(observable, self.pst_man.sample_one(latent_key, posterior))
 
-    def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The model of $x' = A x + b$, with the same latents.
+    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The model of $y$, where $x = B y + c$ is observed, with the same latents.
 
-        Mathematically, the observable and the interaction are pushed forward, and the new latent
-        parameters are those of the posterior at $x_0$, where $A x_0 + b = 0$.
+        Mathematically, $y$ is substituted in the observable and the interaction, and the new latent
+        parameters are those of the posterior at $x = c$.
         """
         self.check_single(point)
-        observable = self.obs_man.push_forward(point.observable, scale, shift)
-        interaction = self.int_man.push_codomain(point.interaction, scale, shift)
-        if shift is None:
-            return self.point(observable, interaction, point.latent)
-        latent = self.posterior_at(point, zero_of(scale, shift))
+        observable = self.obs_man.substitute(point.observable, scale, shift)
+        interaction = self.int_man.substitute_codomain(point.interaction, scale, shift)
+        latent = point.latent if shift is None else self.posterior_at(point, shift)
         return self.point(observable, interaction, latent)
 
-    def push_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The model with latents $y' = A y + b$ of the interacting part, and the same observables.
+    def substitute_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        r"""The model with latents $y$, where $z = B y + c$, and the same observables.
 
-        Mathematically, latent and interaction are pushed forward, and the new observable
-        parameters are those of the likelihood at $y_0$, where $A y_0 + b = 0$.
+        Mathematically, $y$ is substituted in the latent and the interaction, and the new observable
+        parameters are those of the likelihood at $z = c$. Where $z$ is the latent of a hierarchy,
+        this concerns its interacting part.
         """
         self.check_single(point)
-        latent = self.pst_man.push_forward(point.latent, scale, shift)
-        interaction = self.int_man.push_domain(point.interaction, scale)
-        zero = zero_of(scale, shift)
-        observable = self.int_man.translate_at(point.observable, point.interaction, zero)
+        latent = self.pst_man.substitute(point.latent, scale, shift)
+        interaction = self.int_man.substitute_domain(point.interaction, scale)
+        observable = self.int_man.translate_at(point.observable, point.interaction, shift)
         return self.point(observable, interaction, latent)
 
     def make_likelihood(self, observable: Point, interaction: Point) -> Point:

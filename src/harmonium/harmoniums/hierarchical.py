@@ -114,10 +114,10 @@ class Hierarchical(Conjugated):
     def standardize_under(self, point: Natural, prior: Natural) -> Natural:
         """First the latent of the lower level, by its marginal; then the upper level."""
         marginal = self.prr_upr_hrm.to_mean(prior).observable
-        pushed = self.lwr_hrm.standardizing_push(marginal)
-        if pushed is not None:
-            point = self.push_latent(point, *pushed)
-            prior = self.prr_upr_hrm.push_forward(prior, *pushed)
+        standardizing = self.lwr_hrm.standardizing_map(marginal)
+        if standardizing is not None:
+            point = self.substitute_latent(point, *standardizing)
+            prior = self.prr_upr_hrm.substitute(prior, *standardizing)
         latent = self.upr_hrm.standardize_under(point.latent, self.prr_upr_hrm.prior(prior))
         return self.point(point.observable, point.interaction, latent)
 

@@ -99,14 +99,14 @@ class LinearGaussianModel(Conjugated):
         return LinearGaussianModel(_normal(embedding.amb_man), self.pst_man)
 
     def standardize_under(self, point: Natural, prior: Natural) -> Natural:
-        return self.push_latent(point, *self.standardizing_push(self.prr_man.to_mean(prior)))
+        marginal = self.prr_man.to_mean(prior)
+        return self.substitute_latent(point, *self.standardizing_map(marginal))
 
-    def standardizing_push(self, marginal: Mean) -> tuple[Array, Array]:
+    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array]:
+        """The mean, and the factor of the covariance that the posterior's structure admits."""
         mean, moment = marginal.location, marginal.shape
-        scale = self.pst_man.covariance_structure.standardizing_scale(
-            moment - jnp.outer(mean, mean)
-        )
-        return scale, -(scale @ mean if scale.ndim == 2 else scale * mean)
+        covariance = moment - jnp.outer(mean, mean)
+        return self.pst_man.covariance_structure.standardizing_scale(covariance), mean
 
     # --- starts
 
