@@ -362,6 +362,8 @@ class Gibbs(ExponentialFamily):
 
 def sample_many(sampler: Any, key: PRNGKeyArray, shape: tuple[int, ...]) -> Any:
     """Calls a sampler of one observation with as many keys as there are places in `shape`."""
+    if any(length < 0 for length in shape):
+        raise ValueError(f"expected a shape of lengths that are not negative, got {shape}.")
     if shape == ():
         return sampler(key)
     draws = jax.vmap(sampler)(jax.random.split(key, math.prod(shape)))

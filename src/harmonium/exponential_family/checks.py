@@ -29,6 +29,24 @@ def all_finite(tree: Any) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(flags)) if flags else jnp.asarray(True)
 
 
+def real_array(value: Any, shape: tuple[int, ...], name: str) -> Array:
+    """An array of real numbers of this shape; lists and integers will do.
+
+    **Raises:** `TypeError` if this is no array of numbers, `ValueError` for another shape.
+    """
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must be an array of real numbers of shape {shape}, got {value!r}."
+        ) from None
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} must be an array of real numbers of shape {shape}, got one of {array.shape}."
+        )
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
 def check_weights(weights: Any, length: int, dtype: Any) -> Array:
     """Observation weights, normalised to sum to one; equal ones for `None`.
 
@@ -45,7 +63,12 @@ def check_weights(weights: Any, length: int, dtype: Any) -> Array:
     weights = jnp.asarray(weights, dtype)
     total = jnp.sum(weights)
     valid = jnp.all(weights >= 0) & jnp.isfinite(total) & (total > 0)
-    weights = require(weights, valid, "weights must be finite, not negative, and not all zero.")
+    weights = require(
+        weights,
+        valid,
+        "weights must be finite, not negative, and not all zero. Give weight 0 to observations "
+        "that should not count.",
+    )
     return weights / total
 
 

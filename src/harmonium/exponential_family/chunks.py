@@ -39,6 +39,12 @@ def _even_size(length: int, size: int) -> int:
     return -(-length // -(-length // size))
 
 
+def _checked_length(xs: Any, size: int) -> int:
+    if size < 1:
+        raise ValueError(f"expected a batch_size of at least 1, got {size}.")
+    return batch_length(xs)
+
+
 def map_chunks(function: Callable[[Any], Any], xs: Any, size: int) -> Any:
     """`function(xs)` for a function that maps N observations to N rows, in chunks.
 
@@ -48,7 +54,7 @@ def map_chunks(function: Callable[[Any], Any], xs: Any, size: int) -> Any:
     - `xs`: a batch of N observations.
     - `size`: the largest length of a chunk; N need not be a multiple of it.
     """
-    length = batch_length(xs)
+    length = _checked_length(xs, size)
     if length <= size:
         return function(xs)
     size = _even_size(length, size)
@@ -82,7 +88,7 @@ def sum_chunks(
     - `weights`: (N, M).
     - `size`: the largest length of a chunk; N need not be a multiple of it.
     """
-    length = batch_length(xs)
+    length = _checked_length(xs, size)
     if length <= size:
         return function(xs, weights)
     size = _even_size(length, size)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable, Generative
-from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.checks import real_array, require
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
 
 
@@ -92,18 +92,15 @@ class Categorical(Differentiable, Generative):
 
         **Raises:** an error if they do not have that length, are not positive or do not sum to 1.
         """
-        probabilities = jnp.asarray(probabilities, float)
-        if probabilities.shape != (self.n_categories,):
-            raise ValueError(
-                f"{self} has {self.n_categories} probabilities, got an array of shape "
-                f"{probabilities.shape}."
-            )
+        name = f"the probabilities of {self}"
+        probabilities = real_array(probabilities, (self.n_categories,), name)
         tolerance = 1e3 * jnp.finfo(probabilities.dtype).eps
         normalised = jnp.abs(jnp.sum(probabilities) - 1) <= tolerance
         probabilities = require(
             probabilities,
             jnp.all(probabilities > 0) & normalised,
-            f"the probabilities of {self} must be positive and sum to 1. Divide them by their sum.",
+            f"{name} must be positive and sum to 1. Divide them by their sum, and leave out "
+            "categories that never occur.",
         )
         log_odds = jnp.log(probabilities[1:]) - jnp.log(probabilities[0])
         return VectorPoint(log_odds, self, Coordinates.NATURAL)

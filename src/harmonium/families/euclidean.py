@@ -23,6 +23,10 @@ class Euclidean(ExponentialFamily):
 
     data_dim: int = eqx.field(static=True)
 
+    def __check_init__(self):
+        if self.data_dim < 1:
+            raise ValueError(f"real vectors have at least one dimension, got {self.data_dim}.")
+
     @property
     def dim(self) -> int:
         """The length of the vectors."""

@@ -6,10 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable, Generative
-from harmonium.exponential_family.checks import all_finite, require
+from harmonium.exponential_family.checks import all_finite, real_array, require
 from harmonium.geometry.diagonal import Diagonal, Identity
 from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite, scale_location
 from harmonium.geometry.point import (
@@ -205,15 +206,18 @@ class Normal(Differentiable, Generative):
         that is not symmetric and positive definite.
         """
         structure, n = self.covariance_structure, self.data_dim
-        mean = jnp.asarray(mean, float)
-        covariance = jnp.asarray(jnp.zeros(0) if covariance is None else covariance, float)
-        shapes = ((n,), structure.leaf_shape(n))
-        if (mean.shape, covariance.shape) != shapes:
-            raise ValueError(
-                f"{self} has a mean of shape {shapes[0]} and a covariance of shape {shapes[1]} "
-                f"((0,) stands for None), got {mean.shape} and {covariance.shape}."
-            )
+        mean = real_array(mean, (n,), f"the mean of {self}")
         mean = require(mean, all_finite(mean), f"the mean of {self} must be finite.")
+        if structure == Identity():
+            if covariance is not None:
+                raise ValueError(
+                    f"{self} has unit covariance: pass None, or use a normal with Scale(), "
+                    "Diagonal() or PositiveDefinite() covariance."
+                )
+            return self.from_moments(mean, jnp.zeros(0, mean.dtype))
+        covariance = real_array(covariance, structure.leaf_shape(n), f"the covariance of {self}")
+        dtype = np.promote_types(mean.dtype, covariance.dtype)
+        mean, covariance = mean.astype(dtype), covariance.astype(dtype)
         covariance = require(
             covariance,
             structure.is_positive(covariance),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Gibbs
+from harmonium.exponential_family.checks import require
 from harmonium.geometry.affine_map import AffineMap, AffinePoint
 from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
@@ -134,6 +135,11 @@ class Harmonium(Gibbs):
     def likelihood_at(self, point: Natural, latent: Any) -> Natural:
         r"""The natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$ of $p(x|z)$ at one latent $z$."""
         latent = self.pst_man.check_form(latent, batch=False, like=point)
+        latent = require(
+            latent,
+            self.pst_man.in_support(latent),
+            f"this latent is outside the support of {self.pst_man}: NaN, infinite or out of range.",
+        )
         return self.lkl_man.apply(self.likelihood_function(point), latent)
 
     def posterior_at(self, point: Natural, x: Any) -> Natural:
@@ -155,7 +161,8 @@ class Harmonium(Gibbs):
         **Returns:** the next `Joint`.
         """
         observable_key, latent_key = jax.random.split(key)
-        likelihood = self.likelihood_at(point, x.latent)
+        x = self.check_form(x, batch=False, like=point)
+        likelihood = self.lkl_man.apply(self.likelihood_function(point), x.latent)
         observable = self.obs_man.sample_one(observable_key, likelihood)
         posterior = self.posterior_at(point, observable)
         return Joint(observable, self.pst_man.sample_one(latent_key, posterior))

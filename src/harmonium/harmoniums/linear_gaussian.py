@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import all_finite, require
+from harmonium.exponential_family.checks import all_finite, real_array, require
 from harmonium.families.normal import LocationShape, Normal
 from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
 from harmonium.geometry.diagonal import Diagonal, Identity, Scale
@@ -154,15 +154,11 @@ class LinearGaussianModel(Conjugated):
         **Raises:** an error for other shapes, for noise that is not positive definite, and for a
         prior that a restricted posterior cannot accommodate.
         """
-        loadings = jnp.asarray(loadings, float)
-        shape = (self.obs_man.data_dim, self.pst_man.data_dim)
-        if loadings.shape != shape:
-            raise ValueError(
-                f"the loadings of {self} have shape {shape}, (observable, latent), got "
-                f"{loadings.shape}."
-            )
-        loadings = require(loadings, all_finite(loadings), "the loadings must be finite.")
+        name = f"the loadings (observable x latent) of {self}"
+        loadings = real_array(loadings, (self.obs_man.data_dim, self.pst_man.data_dim), name)
+        loadings = require(loadings, all_finite(loadings), f"{name} must be finite.")
         observable = self.obs_man.from_mean_covariance(offset, noise)
+        loadings = loadings.astype(observable.location.dtype)
         return self._from_parts(loadings, observable, prior)
 
     def loadings(self, point: Natural) -> Float[Array, "obs lat"]:
