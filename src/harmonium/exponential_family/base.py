@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
-from harmonium.exponential_family.checks import check_weights, require
+from harmonium.exponential_family.checks import all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.geometry.manifold import Manifold
@@ -117,7 +117,13 @@ class ExponentialFamily(Manifold):
         **Raises:** `TypeError` if observations are not real vectors, `ValueError` for a scale that
         would leave the family.
         """
-        return self.substitute(point, *invert_affine(scale, shift))
+        result = self.substitute(point, *invert_affine(scale, shift))
+        return require(
+            result,
+            all_finite(result),
+            f"{self} can't be pushed forward by this map: the scale must be invertible, and it and "
+            "the shift finite.",
+        )
 
     def average_sufficient_statistic(
         self, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE

@@ -19,6 +19,7 @@ from harmonium.geometry.point import (
     Natural,
     Point,
     check_trailing_shape,
+    real_leaf,
 )
 from harmonium.geometry.structure import Structure
 
@@ -32,8 +33,8 @@ class LocationShape(Point):
     precision; in mean coordinates the first and the second moment.
     """
 
-    location: Float[Array, "*batch n"] = eqx.field(converter=jnp.asarray)
-    shape: Float[Array, "..."] = eqx.field(converter=jnp.asarray)
+    location: Float[Array, "*batch n"] = eqx.field(converter=real_leaf)
+    shape: Float[Array, "..."] = eqx.field(converter=real_leaf)
     manifold: Structure = eqx.field(static=True)
     coordinates: Coordinates = eqx.field(static=True)
 
@@ -255,7 +256,8 @@ class Normal(Differentiable, Generative):
         self.check_single(point)
         structure, precision, location = self.covariance_structure, -2 * point.shape, point.location
         if shift is not None:
-            shift = jnp.asarray(shift, precision.dtype)
+            shift = real_array(shift, (self.data_dim,), f"a shift of {self}")
+            shift = shift.astype(precision.dtype)
             location = location - structure.apply(precision, shift[None])[0]
         if scale is not None:
             scale = jnp.asarray(scale, precision.dtype)

@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -63,6 +63,14 @@ class Point(eqx.Module):
     def __add__(self, other: "Point") -> "Point":
         check_combinable(self, other, "add")
         return jax.tree.map(jnp.add, self, other)
+
+    def __radd__(self, other: Any) -> "Point":
+        check_combinable(self, other, "add")
+        return self + other
+
+    def __rsub__(self, other: Any) -> "Point":
+        check_combinable(self, other, "subtract")
+        return other - self
 
     def __sub__(self, other: "Point") -> "Point":
         check_combinable(self, other, "subtract")
@@ -201,7 +209,8 @@ def check_combinable(first: Point, second: Any, verb: str) -> None:
     if not isinstance(second, Point):
         raise TypeError(
             f"can only {verb} a point and a point, got {type(second).__name__} beside a "
-            f"{first.coordinates.value} point of {first.manifold}."
+            f"{first.coordinates.value} point of {first.manifold}. Python's sum starts from 0: "
+            "sum points with functools.reduce(operator.add, points)."
         )
     if first.manifold != second.manifold:
         raise TypeError(
@@ -222,6 +231,21 @@ def _check_same_batch(first: Point, second: Point) -> None:
             f"points of {first.manifold} with different batch axes, {first.batch_shape} and "
             f"{second.batch_shape}: combine them with jax.vmap, whose in_axes says what is batched."
         )
+
+
+def stack_points(points: Iterable[Point]) -> Point:
+    """The batch of single points of one manifold in the same coordinates.
+
+    **Raises:** an error if there are none, or if they can't be combined.
+    """
+    points = tuple(points)
+    if not points:
+        raise ValueError("expected at least one point, got none.")
+    if not isinstance(points[0], Point):
+        raise TypeError(f"expected points, got {type(points[0]).__name__}.")
+    for point in points:
+        check_combinable(points[0], point, "stack")
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
 
 
 def dot(first: Point, second: Point) -> Float[Array, ""]:
@@ -306,13 +330,23 @@ def rebuild(layout: type[Point], fields: dict[str, Any]) -> Any:
     return point
 
 
+def real_leaf(value: Any) -> Any:
+    """The array of a leaf: real numbers, for which integers and lists may stand."""
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        return array.astype(float)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"the leaves of a point are real numbers, got {array.dtype}.")
+    return array
+
+
 class VectorPoint(Point):
     """A point stored as one vector of its minimal coordinates.
 
     **Fields:** `values` (`*batch n`), and the static `manifold` and `coordinates`.
     """
 
-    values: Float[Array, "*batch n"] = eqx.field(converter=jnp.asarray)
+    values: Float[Array, "*batch n"] = eqx.field(converter=real_leaf)
     manifold: Structure = eqx.field(static=True)
     coordinates: Coordinates = eqx.field(static=True)
 

@@ -175,7 +175,10 @@ def _remedy(lower: Any, upper: Any) -> str:
             f"Give the lower harmonium a posterior with {upper.covariance_structure} covariance, "
             f"or the upper one an observable with {lower.covariance_structure} covariance."
         )
-    return "Make one of them the other."
+    return (
+        f"Use an upper harmonium over {lower}, or a lower harmonium whose latent variable is on "
+        f"{upper}."
+    )
 
 
 def stack(*harmoniums: Conjugated) -> Conjugated:

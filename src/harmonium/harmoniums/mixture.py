@@ -19,7 +19,14 @@ from harmonium.geometry.embedding import (
     compose,
 )
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+from harmonium.geometry.point import (
+    Coordinates,
+    Mean,
+    Natural,
+    Point,
+    VectorPoint,
+    stack_points,
+)
 from harmonium.harmoniums.conjugated import Conjugated
 
 
@@ -222,7 +229,7 @@ class Mixture(Conjugated):
         differ in parameters that `obs_emb` does not reach.
         """
         if not isinstance(components, Point):
-            components = jax.tree.map(lambda *leaves: jnp.stack(leaves), *components)
+            components = stack_points(components)
         self.obs_man.check_point(components)
         if components.coordinates is not Coordinates.NATURAL:
             raise TypeError(

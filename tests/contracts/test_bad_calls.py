@@ -1,0 +1,811 @@
+"""A table of bad calls: the error's type, and the phrase that says what is wrong or what to do."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import harmonium as hm
+from tests.contracts.subjects import batch_of, message_of, subject
+
+NATURAL, MEAN = hm.Coordinates.NATURAL, hm.Coordinates.MEAN
+
+
+class Bad(NamedTuple):
+    """A bad call, its error and a pattern that the message contains, on one line."""
+
+    name: str
+    call: Callable[[], Any]
+    error: type[Exception]
+    phrase: str
+
+
+def _key() -> Any:
+    return jax.random.key(3)
+
+
+def _natural(name: str) -> Any:
+    return subject(name).natural
+
+
+def _model(name: str) -> Any:
+    return subject(name).model
+
+
+def _normal() -> hm.Normal:
+    return hm.Normal(2)
+
+
+def _components(n: int) -> Any:
+    return batch_of(_natural("normal"), n)
+
+
+def _posterior(n: int, covariance: Any = None) -> hm.LinearGaussianModel:
+    return hm.LinearGaussianModel(hm.Normal(4, hm.Diagonal()), hm.Normal(n, covariance))
+
+
+def _vector(values: Any, manifold: Any, coordinates: hm.Coordinates = NATURAL) -> hm.VectorPoint:
+    return hm.VectorPoint(jnp.asarray(values), manifold, coordinates)
+
+
+CONSTRUCTORS = [
+    Bad("categorical of a float", lambda: hm.Categorical(2.5), TypeError, "n_categories.*2.5.*int"),
+    Bad("categorical of nothing", lambda: hm.Categorical(0), ValueError, "at least one category"),
+    Bad("normal of nothing", lambda: hm.Normal(0), ValueError, "at least one dimension, got 0"),
+    Bad("normal of a string", lambda: hm.Normal("3"), TypeError, "data_dim.*'3'.*int"),
+    Bad("normal of -1", lambda: hm.Normal(-1), ValueError, "at least one dimension, got -1"),
+    Bad("vectors of -1", lambda: hm.Euclidean(-1), ValueError, "at least one dimension, got -1"),
+    Bad(
+        "covariance by name",
+        lambda: hm.Normal(2, "diagonal"),
+        TypeError,
+        "covariance.*'diagonal'.*CovarianceStructure",
+    ),
+    Bad(
+        "covariance class",
+        lambda: hm.Normal(2, hm.Diagonal),
+        TypeError,
+        "covariance.*Expected type.*CovarianceStructure",
+    ),
+    Bad("no replicas", lambda: hm.Replicated(_normal(), 0), ValueError, "at least one replica"),
+    Bad("empty product", lambda: hm.Product(), ValueError, "at least one family"),
+    Bad(
+        "product of a vector space",
+        lambda: hm.Product(_normal(), hm.Euclidean(2)),
+        TypeError,
+        r"Euclidean\(2\).*Expected type.*Differentiable",
+    ),
+    Bad("no components", lambda: hm.Mixture(_normal(), 0), ValueError, "at least one component"),
+    Bad("float components", lambda: hm.Mixture(_normal(), 2.0), TypeError, "n_components.*2.0"),
+    Bad("mixture of a number", lambda: hm.Mixture(3, 3), TypeError, "obs_man.*Differentiable"),
+    Bad(
+        "mixed part of another family",
+        lambda: hm.Mixture(_normal(), 3, hm.LocationEmbedding(hm.Normal(3))),
+        TypeError,
+        r"obs_emb embeds into Normal\(3.*components are in Normal\(2.*must be the same",
+    ),
+    Bad(
+        "unit posterior",
+        lambda: _posterior(2, hm.Identity()),
+        TypeError,
+        r"Identity\(\) covariance is not offered.*Use Scale\(\), Diagonal\(\)",
+    ),
+    Bad(
+        "unit posterior of a hierarchy",
+        lambda: hm.hierarchical_mixture_of_gaussians(4, 2, 3, pst_covariance=hm.Identity()),
+        TypeError,
+        r"Identity\(\) covariance is not offered",
+    ),
+    Bad("empty stack", lambda: hm.stack(), ValueError, "at least one harmonium"),
+    Bad("stack of families", lambda: hm.stack(_normal()), TypeError, r"Normal\(2.*Conjugated"),
+    Bad(
+        "levels of different dimensions",
+        lambda: hm.Hierarchical(_posterior(2), hm.Mixture(hm.Normal(3), 5)),
+        TypeError,
+        r"levels do not fit.*Normal\(2.*Normal\(3.*same dimension",
+    ),
+    Bad(
+        "levels of different covariances",
+        lambda: hm.stack(_posterior(2, hm.Diagonal()), hm.Mixture(hm.Normal(2), 5)),
+        TypeError,
+        r"Normal\(2, Diagonal\(\)\).*Normal\(2, PositiveDefinite\(\)\).*"
+        r"posterior with PositiveDefinite\(\) covariance.*observable with Diagonal\(\)",
+    ),
+    Bad(
+        "levels of different families",
+        lambda: hm.stack(hm.Mixture(hm.Normal(4), 3), hm.Mixture(hm.Normal(3), 2)),
+        TypeError,
+        r"Categorical\(3\).*Normal\(3.*Use an upper harmonium over Categorical\(3\)",
+    ),
+    Bad(
+        "levels upside down",
+        lambda: hm.Hierarchical(hm.Mixture(hm.Normal(2), 5), _posterior(2)),
+        TypeError,
+        r"levels do not fit.*Categorical\(5\).*Normal\(4",
+    ),
+]
+
+EMBEDDINGS = [
+    Bad(
+        "fuller into sparser",
+        lambda: hm.NormalCovarianceEmbedding(hm.Normal(2), hm.Normal(2, hm.Scale())),
+        TypeError,
+        r"cannot embed Normal\(2, PositiveDefinite\(\)\) into Normal\(2, Scale\(\)\).*from Scale",
+    ),
+    Bad(
+        "unit normals are no linear submanifold",
+        lambda: hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Identity()), hm.Normal(2)),
+        TypeError,
+        r"cannot embed Normal\(2, Identity\(\)\)",
+    ),
+    Bad(
+        "normals of different lengths",
+        lambda: hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(3)),
+        TypeError,
+        "different lengths",
+    ),
+    Bad(
+        "composition that does not meet",
+        lambda: hm.ComposedEmbedding(
+            hm.LocationEmbedding(hm.Normal(2)), hm.LocationEmbedding(hm.Normal(3))
+        ),
+        TypeError,
+        r"cannot compose.*Normal\(3.*Euclidean\(2\).*same manifold",
+    ),
+    Bad(
+        "component out of range",
+        lambda: hm.ComponentEmbedding(hm.Pair(_normal(), _normal()), 2),
+        IndexError,
+        "has 2 components.*no component 2",
+    ),
+    Bad(
+        "harmonium embedding with another submanifold",
+        lambda: hm.LatentHarmoniumEmbedding(
+            hm.IdentityEmbedding(hm.Normal(3)), _model("mixture"), _model("mixture")
+        ),
+        TypeError,
+        r"pst_obs_emb embeds Normal\(3.*pst_hrm is Normal\(2",
+    ),
+    Bad(
+        "harmonium embedding with another ambient manifold",
+        lambda: hm.LatentHarmoniumEmbedding(
+            hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(2)),
+            hm.Mixture(hm.Normal(2, hm.Diagonal()), 3),
+            hm.Mixture(hm.Normal(2, hm.Diagonal()), 3),
+        ),
+        TypeError,
+        r"pst_obs_emb embeds into Normal\(2, Pos.*prr_hrm is Normal\(2, Diag",
+    ),
+    Bad(
+        "harmonium embedding with other latents",
+        lambda: hm.LatentHarmoniumEmbedding(
+            hm.IdentityEmbedding(_normal()), hm.Mixture(_normal(), 3), hm.Mixture(_normal(), 4)
+        ),
+        TypeError,
+        r"same latent manifold, got Categorical\(3\) and Categorical\(4\)",
+    ),
+    Bad(
+        "harmonium embedding with other interactions",
+        lambda: hm.LatentHarmoniumEmbedding(
+            hm.IdentityEmbedding(_normal()), _model("mixture"), _model("shared mixture")
+        ),
+        TypeError,
+        "interactions between the same statistics",
+    ),
+    Bad(
+        "project a natural point",
+        lambda: hm.ObservableEmbedding(_model("mixture")).project(_natural("mixture")),
+        TypeError,
+        r"natural point of Mixture.*Mean",
+    ),
+    Bad(
+        "embed a mean point",
+        lambda: hm.ObservableEmbedding(_model("mixture")).embed(subject("mixture").mean.observable),
+        TypeError,
+        r"mean point of Normal\(2.*Natural",
+    ),
+    Bad(
+        "embed a point of another manifold",
+        lambda: hm.LocationEmbedding(_normal()).embed(_natural("categorical")),
+        TypeError,
+        r"expected a point of Euclidean\(2\).*natural point of Categorical\(3\)",
+    ),
+    Bad(
+        "embed an observable that does not fit",
+        lambda: _model("factor analysis").embed_observable(
+            hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3))
+        ),
+        TypeError,
+        r"embedding of Normal\(4, Diagonal\(\)\), got one of Normal\(3, Diagonal",
+    ),
+    Bad(
+        "embed a mixture's observable that does not fit",
+        lambda: _model("mixture").embed_observable(
+            hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3))
+        ),
+        TypeError,
+        r"Normal\(2.*Normal\(3",
+    ),
+    Bad(
+        "adopt an interaction between other statistics",
+        lambda: _model("mixture").int_man.adopt(_natural("factor analysis").interaction),
+        TypeError,
+        "cannot adopt.*interacting statistics differ",
+    ),
+]
+
+POINTS = [
+    Bad(
+        "vector of the wrong length",
+        lambda: _vector([0.0, 1.0, 2.0], hm.Categorical(3)),
+        ValueError,
+        r"Categorical\(3\) has values of shape \(\*batch, 2\), got \(3,\)",
+    ),
+    Bad(
+        "vector without axes",
+        lambda: _vector(1.0, hm.Categorical(2)),
+        ValueError,
+        r"values of shape \(\*batch, 1\), got \(\)",
+    ),
+    Bad(
+        "location of the wrong length",
+        lambda: hm.LocationShape(jnp.zeros(3), jnp.eye(2), _normal(), NATURAL),
+        ValueError,
+        r"location of shape \(\*batch, 2\), got \(3,\)",
+    ),
+    Bad(
+        "shape of another structure",
+        lambda: hm.LocationShape(jnp.zeros(2), jnp.ones(2), _normal(), NATURAL),
+        ValueError,
+        r"shape of shape \(\*batch, 2, 2\), got \(2,\)",
+    ),
+    Bad(
+        "inconsistent batch axes of a normal",
+        lambda: hm.LocationShape(jnp.zeros((5, 2)), jnp.zeros((4, 2, 2)), _normal(), NATURAL),
+        ValueError,
+        "same batch axes",
+    ),
+    Bad(
+        "complex leaves",
+        lambda: _vector([0j, 1j], hm.Categorical(3)),
+        TypeError,
+        "leaves of a point are real numbers, got complex",
+    ),
+    Bad(
+        "coordinates by name",
+        lambda: hm.VectorPoint(jnp.zeros(2), hm.Categorical(3), "natural"),
+        TypeError,
+        "coordinates.*'natural'.*Coordinates",
+    ),
+    Bad(
+        "inconsistent batch axes of a harmonium",
+        lambda: _model("mixture").point(
+            batch_of(_natural("mixture").observable),
+            _natural("mixture").interaction,
+            _natural("mixture").latent,
+        ),
+        ValueError,
+        "different batch axes",
+    ),
+    Bad(
+        "parts of other manifolds",
+        lambda: _model("mixture").point(
+            _natural("mixture").observable,
+            _natural("mixture").interaction,
+            hm.Categorical(4).zeros(),
+        ),
+        TypeError,
+        r"consists of points of .*Categorical\(3\); got points of .*Categorical\(4\)",
+    ),
+    Bad(
+        "parts in other coordinates",
+        lambda: _model("mixture").point(
+            _natural("mixture").observable,
+            _natural("mixture").interaction,
+            subject("mixture").mean.latent,
+        ),
+        TypeError,
+        r"consists of natural points, got \['natural', 'natural', 'mean'\]",
+    ),
+    Bad(
+        "too few components of a product",
+        lambda: hm.ProductPoint((_natural("normal"),), _model("product"), NATURAL),
+        TypeError,
+        r"consists of points of Normal\(2.*Categorical\(3\); got points of Normal\(2",
+    ),
+    Bad(
+        "replicas of another number",
+        lambda: hm.ReplicatedPoint(_components(4), _model("replicated"), NATURAL),
+        ValueError,
+        r"3.*got.*\(4,\)",
+    ),
+    Bad(
+        "rows of another number",
+        lambda: hm.LinearMapPoint((_components(4),), _model("mixture").int_man, NATURAL),
+        ValueError,
+        r"rows with batch axes \(\*batch, 2\), got \(4,\)",
+    ),
+    Bad(
+        "natural + mean",
+        lambda: _natural("normal") + subject("normal").mean,
+        TypeError,
+        r"cannot add a natural and a mean point of Normal\(2.*to_mean or to_natural",
+    ),
+    Bad(
+        "points of different manifolds",
+        lambda: _natural("normal") - _natural("categorical"),
+        TypeError,
+        r"cannot subtract points of different manifolds: Normal\(2.*Categorical\(3\).*Embed",
+    ),
+    Bad(
+        "points of different covariance structures",
+        lambda: _natural("normal") + _natural("diagonal normal"),
+        TypeError,
+        r"PositiveDefinite\(\).*Diagonal\(\).*Embed",
+    ),
+    Bad(
+        "a batch plus a point",
+        lambda: _components(3) + _natural("normal"),
+        ValueError,
+        r"batch axes, \(3,\) and \(\).*jax\.vmap",
+    ),
+    Bad("point + number", lambda: _natural("normal") + 1, TypeError, "only add a point and a p"),
+    Bad("number + point", lambda: 1 + _natural("normal"), TypeError, "only add a point and a p"),
+    Bad("number - point", lambda: 1 - _natural("normal"), TypeError, "only subtract a point"),
+    Bad("sum of points", lambda: sum(_components(3)), TypeError, "functools.reduce"),
+    Bad(
+        "point * point",
+        lambda: _natural("normal") * _natural("normal"),
+        TypeError,
+        "multiplied or divided by a scalar, got natural point of Normal",
+    ),
+    Bad(
+        "point * vector",
+        lambda: _components(3) * jnp.ones(3),
+        TypeError,
+        r"scalar, got f\w*\[3\].*jax\.vmap\(lambda p, c: p \* c\)",
+    ),
+    Bad(
+        "dot of two naturals",
+        lambda: hm.dot(_natural("normal"), _natural("normal")),
+        TypeError,
+        r"natural with a mean point, got two natural points of Normal\(2.*to_mean or to_nat",
+    ),
+    Bad(
+        "dot of different manifolds",
+        lambda: hm.dot(_natural("normal"), subject("categorical").mean),
+        TypeError,
+        r"one manifold, got points of Normal\(2.*Categorical\(3\)",
+    ),
+    Bad(
+        "dot of batches",
+        lambda: hm.dot(_components(3), batch_of(subject("normal").mean)),
+        ValueError,
+        r"single points, got batches of shape \(3,\). Use jax\.vmap\(hm\.dot\)",
+    ),
+    Bad("dot of arrays", lambda: hm.dot(jnp.ones(2), jnp.ones(2)), TypeError, "first.*Point"),
+    Bad("index of a single point", lambda: _natural("normal")[0], TypeError, "not a batch"),
+    Bad("index out of range", lambda: _components(3)[3], IndexError, "index 3 is out of bounds"),
+    Bad(
+        "NumPy index out of range",
+        lambda: _components(3)[np.int64(-4)],
+        IndexError,
+        "index -4 is out of bounds",
+    ),
+    Bad(
+        "array index out of range",
+        lambda: _components(3)[jnp.array([0, 5])],
+        IndexError,
+        "index 5 is out of bounds",
+    ),
+    Bad("index into a leaf", lambda: _components(3)[0, 0], IndexError, "along its batch axes"),
+    Bad("ellipsis", lambda: _components(3)[..., 0], IndexError, "along its batch axes"),
+    Bad("index by name", lambda: _components(3)["a"], IndexError, "integers, slices or arrays"),
+    Bad(
+        "unravel with coordinates by name",
+        lambda: _normal().unravel(jnp.ones(5), "mean"),
+        TypeError,
+        "coordinates.*'mean'.*Coordinates",
+    ),
+    Bad(
+        "unravel of another length",
+        lambda: _normal().unravel(jnp.ones(4)),
+        (TypeError, ValueError),
+        r"vector.*f\w*\[4\].*Float\[.*self\.dim",
+    ),
+    Bad("unravel of a list", lambda: _normal().unravel([1.0] * 5), TypeError, "vector.*Float"),
+    Bad(
+        "zeros with coordinates by name",
+        lambda: _normal().zeros("natural"),
+        TypeError,
+        "coordinates.*'natural'.*Coordinates",
+    ),
+    Bad("a number for a point", lambda: _normal().to_mean(3.0), TypeError, "point.*3.0.*Natural"),
+    Bad(
+        "a vector for a point",
+        lambda: _normal().to_mean(jnp.ones(5)),
+        TypeError,
+        r"point.*f\w*\[5\].*Natural",
+    ),
+]
+
+
+def _xs(*shape: int) -> Any:
+    return jnp.ones(shape)
+
+
+def _average(xs: Any, *args: Any) -> Any:
+    return _normal().average_sufficient_statistic(xs, *args)
+
+
+def _em(name: str, xs: Any, *args: Any) -> Any:
+    return _model(name).expectation_maximization(_natural(name), xs, *args)
+
+
+DATA = [
+    Bad("too wide", lambda: _average(_xs(5, 3)), ValueError, r"shape \(N, 2\); got.*\(5, 3\)"),
+    Bad("one observation", lambda: _average(_xs(2)), ValueError, r"single one.*x\[None\]"),
+    Bad("rank 3", lambda: _average(_xs(1, 5, 2)), ValueError, r"\(N, 2\); got.*\(1, 5, 2\)"),
+    Bad("empty", lambda: _average(_xs(0, 2)), ValueError, r"at least one observation.*N = 0"),
+    Bad("no data", lambda: _average(None), TypeError, "real numbers.*got NoneType"),
+    Bad("text", lambda: _average("data"), TypeError, "real numbers.*got str 'data'"),
+    Bad("text array", lambda: _average(np.array([["a", "b"]])), TypeError, "real.*got ndarray"),
+    Bad("objects", lambda: _average(np.array([[1, None]])), TypeError, "real.*object"),
+    Bad("ragged lists", lambda: _average([[1.0, 2.0], [3.0]]), TypeError, r"got list \[\[1.0"),
+    Bad("booleans", lambda: _average(_xs(5, 2) > 0), TypeError, r"got bool.*astype\(float\)"),
+    Bad(
+        "complex",
+        lambda: _average(_xs(5, 2).astype(complex)),
+        TypeError,
+        "real numbers.*got complex",
+    ),
+    Bad(
+        "a batch where one belongs",
+        lambda: _normal().log_density(_natural("normal"), _xs(5, 2)),
+        ValueError,
+        r"an observation.*\(2,\); got.*\(5, 2\).*jax\.vmap",
+    ),
+    Bad(
+        "an observation of another length",
+        lambda: _normal().sufficient_statistic(_xs(3)),
+        ValueError,
+        r"shape \(2,\); got.*\(3,\)",
+    ),
+    Bad(
+        "density of data too wide",
+        lambda: _model("mixture").log_observable_densities(_natural("mixture"), _xs(5, 4)),
+        ValueError,
+        r"Normal\(2.*shape \(N, 2\); got.*\(5, 4\)",
+    ),
+    Bad(
+        "density of a batch",
+        lambda: _model("hierarchy").log_observable_density(_natural("hierarchy"), _xs(5, 4)),
+        ValueError,
+        r"\(4,\); got.*\(5, 4\).*jax\.vmap",
+    ),
+    Bad(
+        "posterior of data too wide",
+        lambda: _model("hierarchy").posterior_at(_natural("hierarchy"), _xs(3)),
+        ValueError,
+        r"\(4,\); got.*\(3,\)",
+    ),
+    Bad(
+        "posterior probabilities of a batch",
+        lambda: _model("hierarchy").posterior_probabilities(_natural("hierarchy"), _xs(5, 4)),
+        ValueError,
+        r"\(4,\); got.*\(5, 4\).*jax\.vmap",
+    ),
+    Bad("EM of data too wide", lambda: _em("mixture", _xs(5, 3)), ValueError, r"got.*\(5, 3\)"),
+    Bad("EM of no data", lambda: _em("mixture", _xs(0, 2)), ValueError, "at least one observ"),
+    Bad(
+        "start from data too wide",
+        lambda: _model("hierarchy").initialize_from_sample(_key(), _xs(5, 3)),
+        ValueError,
+        r"\(N, 4\); got.*\(5, 3\)",
+    ),
+    Bad(
+        "float categories",
+        lambda: _model("categorical").average_sufficient_statistic(jnp.ones(4)),
+        TypeError,
+        r"Categorical\(3\): integers of shape \(N,\); got float.*astype\(int\)",
+    ),
+    Bad(
+        "one float category",
+        lambda: _model("categorical").log_density(_natural("categorical"), 1.0),
+        TypeError,
+        r"integers of shape \(\); got float.*astype\(int\)",
+    ),
+    Bad(
+        "one-hot categories",
+        lambda: _model("categorical").initialize_from_sample(_key(), jnp.eye(3, dtype=int)),
+        ValueError,
+        r"integers of shape \(N,\); got int.*\(3, 3\)",
+    ),
+    Bad(
+        "float latent category",
+        lambda: _model("mixture").likelihood_at(_natural("mixture"), 1.0),
+        TypeError,
+        "integers",
+    ),
+    Bad(
+        "joint sample that is none",
+        lambda: _model("mixture").log_density(_natural("mixture"), _xs(2)),
+        TypeError,
+        r"Mixture.*a Joint of real numbers of shape \(2,\) and integers of shape \(\)",
+    ),
+    Bad(
+        "joint sample as a plain tuple",
+        lambda: _model("mixture").log_density(_natural("mixture"), (_xs(2), 0)),
+        TypeError,
+        "a Joint of.*got tuple",
+    ),
+    Bad(
+        "joint sample with parts exchanged",
+        lambda: _model("mixture").sufficient_statistic(hm.Joint(0, _xs(2))),
+        ValueError,
+        r"a Joint of.*got int",
+    ),
+    Bad(
+        "joint sample too shallow",
+        lambda: _model("hierarchy").log_density(_natural("hierarchy"), hm.Joint(_xs(4), _xs(2))),
+        TypeError,
+        "a Joint of.*got",
+    ),
+    Bad(
+        "joint batch of different lengths",
+        lambda: _model("mixture").average_sufficient_statistic(
+            hm.Joint(_xs(5, 2), jnp.zeros(4, int))
+        ),
+        ValueError,
+        r"one leading axis of length N in all its arrays, got shapes \[\(5, 2\), \(4,\)\]",
+    ),
+    Bad(
+        "Gibbs step from a latent alone",
+        lambda: _model("mixture").gibbs_step(_key(), _natural("mixture"), 0),
+        TypeError,
+        "a Joint of",
+    ),
+    Bad(
+        "product sample with a part missing",
+        lambda: _model("product").log_density(_natural("product"), (_xs(2),)),
+        TypeError,
+        "a tuple of real numbers.*and integers",
+    ),
+    Bad(
+        "replicas of another number in data",
+        lambda: _model("replicated").average_sufficient_statistic(_xs(5, 2, 2)),
+        ValueError,
+        r"\(N, 3, 2\); got.*\(5, 2, 2\)",
+    ),
+    Bad("too few weights", lambda: _average(_xs(5, 2), _xs(4)), ValueError, "each of 5 observ"),
+    Bad("column of weights", lambda: _average(_xs(5, 2), _xs(5, 1)), ValueError, r"\(5, 1\)"),
+    Bad("batch size 0", lambda: _average(_xs(5, 2), None, 0), ValueError, "batch_size of at least"),
+    Bad("float batch size", lambda: _average(_xs(5, 2), None, 2.5), TypeError, "batch_size.*2.5"),
+    Bad(
+        "condense data too wide",
+        lambda: _model("factor analysis").condense(_xs(5, 3)),
+        ValueError,
+        r"\(N, 4\); got.*\(5, 3\)",
+    ),
+]
+
+STANDARD = [
+    Bad(
+        "mean of another length",
+        lambda: _normal().from_mean_covariance(_xs(3), jnp.eye(2)),
+        ValueError,
+        r"the mean of Normal\(2.*shape \(2,\), got one of \(3,\)",
+    ),
+    Bad(
+        "variances for a full covariance",
+        lambda: _normal().from_mean_covariance(_xs(2), _xs(2)),
+        ValueError,
+        r"the covariance of Normal\(2.*shape \(2, 2\), got one of \(2,\)",
+    ),
+    Bad(
+        "matrix for variances",
+        lambda: hm.Normal(2, hm.Diagonal()).from_mean_covariance(_xs(2), jnp.eye(2)),
+        ValueError,
+        r"Diagonal\(\)\) must be.*shape \(2,\), got one of \(2, 2\)",
+    ),
+    Bad(
+        "no covariance",
+        lambda: _normal().from_mean_covariance(_xs(2)),
+        TypeError,
+        r"covariance.*\(2, 2\), got None",
+    ),
+    Bad(
+        "covariance of unit normals",
+        lambda: hm.Normal(2, hm.Identity()).from_mean_covariance(_xs(2), jnp.eye(2)),
+        ValueError,
+        r"unit covariance: pass None",
+    ),
+    Bad(
+        "text for a mean",
+        lambda: _normal().from_mean_covariance("ab", jnp.eye(2)),
+        TypeError,
+        "the mean.*real numbers.*got 'ab'",
+    ),
+    Bad(
+        "too few probabilities",
+        lambda: hm.Categorical(3).from_probabilities([0.5, 0.5]),
+        ValueError,
+        r"probabilities of Categorical\(3\).*\(3,\), got one of \(2,\)",
+    ),
+    Bad(
+        "loadings transposed",
+        lambda: _model("factor analysis").from_loadings(_xs(2, 4), _xs(4), _xs(4)),
+        ValueError,
+        r"loadings \(observable x latent\).*\(4, 2\), got one of \(2, 4\)",
+    ),
+    Bad(
+        "noise of another shape",
+        lambda: _model("factor analysis").from_loadings(_xs(4, 2), _xs(4), jnp.eye(4)),
+        ValueError,
+        r"covariance of Normal\(4, Diagonal.*\(4,\), got one of \(4, 4\)",
+    ),
+    Bad(
+        "components of another number",
+        lambda: _model("mixture").from_components(_components(2), [0.2, 0.3, 0.5]),
+        ValueError,
+        r"3 components, got a batch of shape \(2,\)",
+    ),
+    Bad(
+        "mean components",
+        lambda: _model("mixture").from_components(
+            batch_of(subject("normal").mean), [0.2, 0.3, 0.5]
+        ),
+        TypeError,
+        "natural points, got mean points. Use to_natural",
+    ),
+    Bad(
+        "components of another family",
+        lambda: _model("mixture").from_components(
+            batch_of(_natural("categorical")), [0.2, 0.3, 0.5]
+        ),
+        TypeError,
+        r"expected a point of Normal\(2.*Categorical\(3\)",
+    ),
+    Bad(
+        "components that are arrays",
+        lambda: _model("mixture").from_components(_xs(3, 2), [0.2, 0.3, 0.5]),
+        TypeError,
+        "expected points, got",
+    ),
+    Bad(
+        "no components given",
+        lambda: _model("mixture").from_components([], [0.2, 0.3, 0.5]),
+        ValueError,
+        "at least one point, got none",
+    ),
+    Bad(
+        "components of different families",
+        lambda: _model("mixture").from_components(
+            [_natural("normal"), _natural("diagonal normal"), _natural("normal")], [0.2, 0.3, 0.5]
+        ),
+        TypeError,
+        r"cannot stack points of different manifolds: .*Normal\(2, Diagonal",
+    ),
+    Bad(
+        "levels of other models",
+        lambda: _model("hierarchy").from_levels(_natural("mixture"), _natural("mixture")),
+        TypeError,
+        r"expected a point of LinearGaussianModel.*natural point of Mixture",
+    ),
+    Bad(
+        "scale of a diagonal normal by a matrix",
+        lambda: hm.Normal(2, hm.Diagonal()).push_forward(
+            _natural("diagonal normal"), jnp.eye(2), None
+        ),
+        ValueError,
+        r"Diagonal\(\) covariance admits scales of shape \(\) or \(2,\), got \(2, 2\).*fuller",
+    ),
+    Bad(
+        "scale of an isotropic normal by a vector",
+        lambda: hm.Normal(2, hm.Scale()).push_forward(_natural("isotropic normal"), _xs(2), None),
+        ValueError,
+        r"Scale\(\) covariance admits scales of shape \(\), got \(2,\)",
+    ),
+    Bad(
+        "scale of a unit normal",
+        lambda: hm.Normal(2, hm.Identity()).push_forward(_natural("unit normal"), 2.0, None),
+        ValueError,
+        r"shifts only.*Pass scale=None, or use Scale",
+    ),
+    Bad(
+        "scale of factor analysis by a matrix",
+        lambda: _model("factor analysis").push_forward(
+            _natural("factor analysis"), jnp.eye(4), None
+        ),
+        ValueError,
+        r"Diagonal\(\) covariance admits scales",
+    ),
+    Bad(
+        "scale of a normal by a matrix of another size",
+        lambda: _normal().push_forward(_natural("normal"), jnp.eye(3), None),
+        ValueError,
+        r"admits scales of shape .*\(2, 2\), got \(3, 3\)",
+    ),
+    Bad(
+        "shift of another length",
+        lambda: _normal().push_forward(_natural("normal"), None, _xs(3)),
+        ValueError,
+        r"a shift of Normal\(2.*shape \(2,\), got one of \(3,\)",
+    ),
+    Bad(
+        "scale by zero",
+        lambda: _normal().push_forward(_natural("normal"), 0.0, None),
+        ValueError,
+        "scale must be invertible",
+    ),
+    Bad(
+        "shift by NaN",
+        lambda: _normal().push_forward(_natural("normal"), None, [0.0, jnp.nan]),
+        ValueError,
+        "the shift finite",
+    ),
+    Bad(
+        "scale of categories",
+        lambda: _model("categorical").push_forward(_natural("categorical"), 2.0, None),
+        TypeError,
+        r"Categorical\(3\) cannot be scaled and shifted",
+    ),
+    Bad(
+        "posterior probabilities without a mixture",
+        lambda: _model("factor analysis").posterior_probabilities(
+            _natural("factor analysis"), _xs(4)
+        ),
+        TypeError,
+        r"no categorical latent variable at its top.*Put a hm\.Mixture on top",
+    ),
+    Bad(
+        "assignments without a mixture",
+        lambda: _model("factor analysis").assign(_natural("factor analysis"), _xs(5, 4)),
+        TypeError,
+        r"Put a hm\.Mixture on top",
+    ),
+    Bad(
+        "latent manifold of an asymmetric model",
+        lambda: _model("restricted hierarchy").lat_man,
+        TypeError,
+        "differ: ask for pst_man or prr_man",
+    ),
+    Bad("sample of 5", lambda: _sample(5), TypeError, r"shape.*5.*tuple\[int"),
+    Bad("sample of [5]", lambda: _sample([5]), TypeError, r"shape.*\[5\].*tuple\[int"),
+    Bad("sample of (-1,)", lambda: _sample((-1,)), ValueError, r"not negative, got \(-1,\)"),
+    Bad("seed for a key", lambda: _normal().initialize(0), TypeError, "key.*Actual value: 0"),
+    Bad(
+        "keys for a key",
+        lambda: _normal().initialize(jax.random.split(_key(), 3)),
+        TypeError,
+        r"key.*key<fry>\[3\]",
+    ),
+]
+
+
+def _sample(shape: Any) -> Any:
+    return _normal().sample(_key(), _natural("normal"), shape)
+
+
+TABLE = CONSTRUCTORS + EMBEDDINGS + POINTS + DATA + STANDARD
+
+
+@pytest.mark.parametrize("bad", TABLE, ids=[bad.name for bad in TABLE])
+def test_bad_call(bad):
+    with pytest.raises(bad.error) as caught:
+        bad.call()
+    assert isinstance(caught.value, bad.error)
+    assert _contains(message_of(caught.value), bad.phrase)
+
+
+def _contains(message: str, phrase: str) -> bool:
+    return re.search(phrase, message) is not None
+
+
+def test_names_of_bad_calls_are_unique():
+    names = [bad.name for bad in TABLE]
+    assert len(set(names)) == len(names)
