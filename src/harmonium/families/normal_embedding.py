@@ -72,8 +72,7 @@ class LocationEmbedding(LinearEmbedding):
             return covariance, mean, structure.log_determinant(factor, n)
 
         covariances, centres, log_determinants = jax.vmap(factorise)(points)
-        moved = jax.vmap(lambda c: structure.apply(c, u), out_axes=1)(covariances)
-        means = centres[None] + moved
+        means = centres[None] + structure.batch_apply(covariances, u)
         locations = points.location[None] + u[:, None]
         log_partitions = 0.5 * (jnp.sum(means * locations, axis=2) - log_determinants[None])
 

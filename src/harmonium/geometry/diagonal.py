@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -83,6 +84,10 @@ class Elementwise(CovarianceStructure):
 
     def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
         return jnp.tensordot(weights.T, self.squares(vectors), axes=1)
+
+    def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:
+        diagonals = jax.vmap(lambda matrix: self.diagonal(matrix, vectors.shape[1]))(matrices)
+        return vectors[:, None, :] * diagonals[None]
 
     def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
         squares = self.squares(vectors)

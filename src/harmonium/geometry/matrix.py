@@ -132,6 +132,10 @@ class CovarianceStructure(Structure):
         """The moments of `vectors` under each of `k` weights, a batch of `k` leaves."""
 
     @abstractmethod
+    def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:
+        """The products of each of a batch of `k` matrices with each vector."""
+
+    @abstractmethod
     def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
         """The pairings `A_k . v_m v_m^T` of a batch of `k` precision leaves with vectors."""
 
@@ -240,9 +244,11 @@ class PositiveDefinite(CovarianceStructure):
         return (weighted.T @ vectors).reshape(-1, n, n)
 
     def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
+        return jnp.sum(self.batch_apply(matrices, vectors) * vectors[:, None, :], axis=2)
+
+    def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:
         m, n = vectors.shape
-        products = vectors @ jnp.moveaxis(matrices, 0, 1).reshape(n, -1)
-        return jnp.sum(products.reshape(m, -1, n) * vectors[:, None, :], axis=2)
+        return (vectors @ jnp.moveaxis(matrices, 0, 1).reshape(n, -1)).reshape(m, -1, n)
 
     def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
         return jnp.linalg.cholesky(covariance)
