@@ -109,7 +109,8 @@ CHECKED = {
     "assign": (NATURAL, lambda s, p: s.model.assign(p, s.observed)),
     "standardize": (NATURAL, lambda s, p: s.model.standardize(p)),
     "push_forward": (NATURAL, lambda s, p: s.model.push_forward(p, None, None)),
-    "push_latent": (NATURAL, lambda s, p: s.model.push_latent(p, jnp.ones(()), jnp.zeros(2))),
+    "substitute": (NATURAL, lambda s, p: s.model.substitute(p, None, None)),
+    "substitute_latent": (NATURAL, lambda s, p: s.model.substitute_latent(p, 1.0, jnp.zeros(2))),
     # models with standard parameters
     "loadings": (NATURAL, lambda s, p: s.model.loadings(p)),
     "from_loadings prior": (
@@ -139,7 +140,7 @@ HOOKS = {
     "likelihood_to_natural": (MEAN, lambda s, p: s.model.likelihood_to_natural(p)),
     "standardize_under point": (NATURAL, lambda s, p: s.model.standardize_under(p, s.natural)),
     "standardize_under prior": (NATURAL, lambda s, p: s.model.standardize_under(s.natural, p)),
-    "standardizing_push": (MEAN, lambda s, p: s.model.standardizing_push(p)),
+    "standardizing_map": (MEAN, lambda s, p: s.model.standardizing_map(p)),
     "observable_translations points": (
         NATURAL,
         lambda s, p: s.model.observable_translations(
@@ -155,10 +156,14 @@ HOOKS = {
     "top_probabilities": (NATURAL, lambda s, p: s.model.top_probabilities(p)),
     "check_point": (None, lambda s, p: s.model.check_point(p)),
 }
-# Methods that take points in either coordinates, or assemble points from parts, which check them.
-ASSEMBLING = {"point", "make_likelihood"}
+# Methods that assemble points from parts, which check them, or that take the dtype of any point.
+ANY_POINT = {"point", "make_likelihood", "check_form", "check_data"}
 # Observations of these can't be scaled or shifted, which is what their `push_forward` says.
-UNSCALABLE = {("categorical", "push_forward"), ("replicated", "push_forward")}
+UNSCALABLE = {
+    (model, name)
+    for model in ("categorical", "replicated")
+    for name in ("push_forward", "substitute")
+}
 ALL = CHECKED | HOOKS
 
 
@@ -187,7 +192,7 @@ def test_tables_cover_every_public_method_that_takes_points(model):
     """A new method must be added to one of the tables above."""
     methods = inspect.getmembers(type(MODELS[model]()), inspect.isfunction)
     taking = {n for n, f in methods if not n.startswith("_") and _takes_points(f)}
-    covered = {_method(name) for name in ALL} | ASSEMBLING
+    covered = {_method(name) for name in ALL} | ANY_POINT
     assert taking - covered == set()
 
 
