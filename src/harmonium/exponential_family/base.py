@@ -18,7 +18,7 @@ from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.matrix import invert_affine
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
 
-BATCH_SIZE = 4096
+BATCH_SIZE = 8192
 
 
 class ExponentialFamily(Manifold):
@@ -173,10 +173,16 @@ class ExponentialFamily(Manifold):
         """
         xs = self.check_form(xs, like=like)
         batch_length(xs)
-        valid = jnp.all(jax.vmap(self.in_support)(xs))
+        return self.check_support(xs, xs)
+
+    def check_support(self, value: Any, xs: Any) -> Any:
+        """Returns `value` if all of a batch of observations are in the support; see `check_data`.
+
+        In compiled functions what is returned is a copy, so `value` had better be small.
+        """
         return require(
-            xs,
-            valid,
+            value,
+            jnp.all(jax.vmap(self.in_support)(xs)),
             f"some observations are outside the support of {self}: NaN, infinite or out of range. "
             "Remove or repair them first.",
         )

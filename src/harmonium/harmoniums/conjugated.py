@@ -368,7 +368,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
         **Raises:** an error for observations outside the support, bad weights, and where the result
         is degenerate: not finite, as when a component loses all its data.
         """
-        xs = self.obs_man.check_data(xs, like=point)
+        xs = self.obs_man.check_form(xs, like=point)
+        point = self.obs_man.check_support(point, xs)
         mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
         result = self.standardize(self.improve(mean, point))
         return require(

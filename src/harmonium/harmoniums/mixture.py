@@ -152,7 +152,10 @@ class Mixture(Conjugated):
 
         log_odds = jnp.pad(points.latent.values, ((0, 0), (1, 0)))
         scores = split(translations.log_partitions) + log_odds[None]
-        responsibilities = jax.nn.softmax(scores, axis=2)
+        largest = jax.lax.stop_gradient(jnp.max(scores, axis=2))
+        shares = jnp.exp(scores - largest[:, :, None])
+        totals = jnp.sum(shares, axis=2)
+        responsibilities = shares / totals[:, :, None]
 
         def average(leaf: Array) -> Array:
             flat = split(leaf).reshape(*responsibilities.shape, -1)
@@ -166,7 +169,7 @@ class Mixture(Conjugated):
             return jax.vmap(self._from_component_sums)(sums, jnp.sum(shares, axis=0))
 
         projections = jax.tree.map(average, translations.projections)
-        return Translations(jax.nn.logsumexp(scores, axis=2), projections, total)
+        return Translations(largest + jnp.log(totals), projections, total)
 
     # --- starts
 
