@@ -176,7 +176,10 @@ class RestrictionEmbedding(LinearEmbedding):
 
 
 class IdentityEmbedding(RestrictionEmbedding):
-    """A manifold in itself."""
+    """A manifold in itself.
+
+    **Fields:** `manifold`.
+    """
 
     manifold: Manifold = eqx.field(static=True)
 
@@ -214,7 +217,11 @@ class IdentityEmbedding(RestrictionEmbedding):
 
 
 class ComposedEmbedding(LinearEmbedding):
-    """An embedding into a manifold which is itself embedded; see `compose`."""
+    """An embedding into a manifold which is itself embedded; see `compose`.
+
+    **Fields:** `outer` and `inner`, linear embeddings; the submanifold of the outer one is the
+    ambient manifold of the inner one.
+    """
 
     outer: LinearEmbedding = eqx.field(static=True)
     inner: LinearEmbedding = eqx.field(static=True)

@@ -99,7 +99,10 @@ def unravel_parts(
 
 
 class Pair(AbstractProduct):
-    """Two manifolds side by side."""
+    """Two manifolds side by side.
+
+    **Fields:** `first` and `second`, the manifolds.
+    """
 
     first: Manifold = eqx.field(static=True)
     second: Manifold = eqx.field(static=True)

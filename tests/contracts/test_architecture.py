@@ -1,0 +1,262 @@
+"""The rules of construction: abstract or final, layers, sizes, and documentation everywhere."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import pytest
+
+import harmonium as hm
+
+ROOT = Path(hm.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+LAYERS = ("geometry", "exponential_family", "families", "harmoniums", "learning")
+MAX_MODULE_LINES = 450
+MAX_FUNCTION_LINES = 60
+
+# Concrete methods that subclasses may override, where they are declared, and why. A default and
+# its special versions give the same numbers, which the laws over the catalogue prove.
+PERFORMANCE_HOOKS = {
+    ("ExponentialFamily", "sum_statistics"): "matrix products instead of N statistics",
+    ("ExponentialFamily", "pair_statistics"): "matrix products instead of N statistics",
+    ("ExponentialFamily", "substitute"): "only observations that are real vectors have one",
+    ("Differentiable", "to_mean"): "a closed form instead of autodiff",
+    ("Differentiable", "to_natural"): "a closed form instead of the numerical dual",
+    ("Differentiable", "improve"): "a few steps of the numerical dual instead of all",
+    ("Differentiable", "natural_start"): "a start that is closer than the origin",
+    ("Differentiable", "in_domain"): "one factorisation instead of a gradient",
+    ("Differentiable", "top_probabilities"): "only hierarchies with a categorical top have any",
+    ("Conjugated", "to_mean"): "weighted means of components instead of the chain rule",
+    ("Conjugated", "natural_start"): "components alike, without the latent's own start",
+    ("Conjugated", "observable_translations"): "factorisations shared between all shifts",
+    ("Conjugated", "standardizing_map"): "only latents that are real vectors have one",
+    ("LinearEmbedding", "translate_through"): "only the part of the point that changes",
+    ("LinearEmbedding", "translations"): "factorisations shared between all shifts",
+    ("LinearEmbedding", "translations_through"): "factorisations shared between all shifts",
+    ("Structure", "__repr__"): "shorter without what follows from the rest",
+}
+# Without fields and without public methods, so that there is nothing to be abstract about.
+BARE_BASES = {"Structure"}
+
+
+def _import_everything() -> None:
+    for module in pkgutil.walk_packages([str(ROOT)], "harmonium."):
+        importlib.import_module(module.name)
+
+
+def _subclasses(base: type) -> Iterator[type]:
+    for subclass in base.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+_import_everything()
+CLASSES = sorted(
+    {cls for cls in _subclasses(eqx.Module) if cls.__module__.startswith("harmonium.")},
+    key=lambda cls: cls.__qualname__,
+)
+PUBLIC_CLASSES = [cls for cls in CLASSES if not cls.__name__.startswith("_")]
+
+
+def _name(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else str(value.relative_to(ROOT))
+
+
+def _is_abstract(cls: Any) -> bool:
+    return bool(cls.__abstractmethods__ or cls.__abstractvars__ or cls.__abstractclassvars__)
+
+
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+def _functions(file: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(_tree(file)) if isinstance(node, ast.FunctionDef)]
+
+
+def _is_overridable(attribute: Any) -> bool:
+    """Whether a member of a class is concrete: not abstract, and not data."""
+    abstract = getattr(attribute, "__isabstractmethod__", False)
+    return not abstract and (callable(attribute) or isinstance(attribute, property))
+
+
+def _overrides(cls: type) -> Iterator[tuple[str, str]]:
+    """The concrete members of base classes that the class overrides."""
+    for name, member in vars(cls).items():
+        mechanical = name.startswith("__") and name not in ("__repr__", "__eq__", "__hash__")
+        if mechanical or not (callable(member) or isinstance(member, property)):
+            continue
+        for base in cls.__mro__[1:]:
+            if base in CLASSES and name in vars(base):
+                if _is_overridable(vars(base)[name]):
+                    yield base.__name__, name
+                break
+
+
+def test_there_is_something_to_check():
+    assert len(CLASSES) > 40
+    assert len(FILES) > 20
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=_name)
+def test_classes_are_abstract_or_final(cls):
+    children = [child for child in CLASSES if cls in child.__bases__]
+    if children and cls.__name__ not in BARE_BASES:
+        assert _is_abstract(cls), f"{cls.__name__} is subclassed by {children}, but not abstract"
+    if not children:
+        assert not _is_abstract(cls), f"{cls.__name__} is abstract, but has no subclass"
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=_name)
+def test_fields_are_in_final_classes(cls):
+    if _is_abstract(cls) or cls.__name__ in BARE_BASES:
+        assert dataclasses.fields(cls) == ()
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=_name)
+def test_concrete_methods_are_not_overridden(cls):
+    assert set(_overrides(cls)) - set(PERFORMANCE_HOOKS) == set()
+
+
+def test_every_performance_hook_is_one():
+    overridden = {override for cls in CLASSES for override in _overrides(cls)}
+    assert set(PERFORMANCE_HOOKS) - overridden == set()
+
+
+@pytest.mark.parametrize(("owner", "name"), PERFORMANCE_HOOKS)
+def test_performance_hooks_say_that_they_are_hooks(owner, name):
+    if name.startswith("__"):
+        return
+    (cls,) = (cls for cls in CLASSES if cls.__name__ == owner)
+    declared = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
+    assert any("hook" in (inspect.getdoc(function) or "") for function in declared)
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_modules_are_short(file):
+    assert len(file.read_text().splitlines()) <= MAX_MODULE_LINES
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_functions_are_short(file):
+    for function in _functions(file):
+        documented = ast.get_docstring(function) is not None
+        body = function.body[1:] if documented else function.body
+        if body:
+            assert function.end_lineno - body[0].lineno < MAX_FUNCTION_LINES, function.name
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parent != ROOT], ids=_name)
+def test_imports_go_down_the_layers(file):
+    own = LAYERS.index(file.relative_to(ROOT).parts[0])
+    for name in _imports(_tree(file)):
+        package, *rest = name.split(".")
+        if package == "harmonium":
+            assert rest[0] in LAYERS, f"{name}: import from the module that defines it"
+            assert LAYERS.index(rest[0]) <= own, f"{name} is in a higher layer"
+
+
+def test_the_package_itself_holds_no_logic():
+    tree = _tree(ROOT / "__init__.py")
+    allowed = (ast.Expr, ast.ImportFrom, ast.With, ast.Assign)
+    assert all(isinstance(node, allowed) for node in tree.body)
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_no_imports_in_functions(file):
+    for function in _functions(file):
+        inner = [n for n in ast.walk(function) if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert inner == [], function.name
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_annotations_are_not_postponed(file):
+    """Postponed annotations would disable the abstract variables of modules."""
+    assert "__future__.annotations" not in list(_imports(_tree(file)))
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_no_interface_by_not_implemented_error(file):
+    names = {node.id for node in ast.walk(_tree(file)) if isinstance(node, ast.Name)}
+    assert "NotImplementedError" not in names
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_modules_have_docstrings(file):
+    module = _tree(file)
+    empty = file.name == "__init__.py" and file.parent != ROOT and not module.body
+    assert empty or ast.get_docstring(module)
+
+
+def test_public_names_are_sorted_and_unique():
+    assert len(set(hm.__all__)) == len(hm.__all__)
+    assert list(hm.__all__) == sorted(hm.__all__)
+
+
+def test_public_names_are_all_that_the_package_imports():
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(_tree(ROOT / "__init__.py"))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("harmonium")
+        for alias in node.names
+    }
+    assert imported == set(hm.__all__)
+
+
+@pytest.mark.parametrize("name", hm.__all__)
+def test_public_names_have_docstrings(name):
+    value = getattr(hm, name)
+    assert inspect.getdoc(value)
+    if inspect.isclass(value):
+        assert value.__doc__, "a class has a docstring of its own"
+
+
+@pytest.mark.parametrize("cls", PUBLIC_CLASSES, ids=_name)
+def test_classes_have_docstrings_of_their_own(cls):
+    generated = cls.__doc__ is not None and cls.__doc__.startswith(f"{cls.__name__}(")
+    assert cls.__doc__ and not generated
+
+
+@pytest.mark.parametrize("cls", PUBLIC_CLASSES, ids=_name)
+def test_public_methods_have_docstrings(cls):
+    members = {
+        name: member
+        for base in cls.__mro__
+        if base in CLASSES
+        for name, member in vars(base).items()
+        if not name.startswith("_") and (callable(member) or isinstance(member, property))
+    }
+    missing = [name for name in members if not inspect.getdoc(getattr(cls, name))]
+    assert missing == []
+
+
+@pytest.mark.parametrize("cls", PUBLIC_CLASSES, ids=_name)
+def test_fields_are_documented(cls):
+    parameters = set() if _is_abstract(cls) else set(inspect.signature(cls).parameters)
+    undocumented = {name for name in parameters if f"`{name}`" not in _with_stars(cls.__doc__)}
+    assert undocumented == set()
+
+
+def _with_stars(doc: str) -> str:
+    return doc.replace("`*", "`")
+
+
+def test_modules_of_the_library_subclass_nothing_but_modules():
+    for cls in PUBLIC_CLASSES:
+        assert all(base in CLASSES or base is eqx.Module for base in cls.__bases__)
