@@ -40,6 +40,9 @@ class Product(AbstractProduct, Differentiable, Generative):
             raise ValueError("a product needs at least one family.")
         self.parts = parts
 
+    def __repr__(self) -> str:
+        return f"Product({', '.join(map(repr, self.parts))})"
+
     def _map(self, function: Any, *tuples: tuple) -> tuple:
         return tuple(function(*args) for args in zip(self.parts, *tuples, strict=True))
 
