@@ -57,6 +57,12 @@ def _check_array(family: Any, form: Any, x: Any, batch: bool, dtype: Any) -> Arr
     return array.astype(float_dtype(array) if dtype is None else dtype)
 
 
+class _Text(str):
+    """Text that shows without quotes in the description of a structure."""
+
+    __repr__ = str.__str__
+
+
 def _shape_remedy(form: Any, array: Array, batch: bool) -> str:
     if batch and array.shape == form.shape:
         return " This looks like a single one: make a batch of it with x[None]."
@@ -66,16 +72,13 @@ def _shape_remedy(form: Any, array: Array, batch: bool) -> str:
 
 
 def _describe_form(family: Any, batch: bool) -> str:
-    form = family.observation
-    parts = []
-    for leaf in jax.tree.leaves(form):
+    def describe(leaf: Any) -> _Text:
         kind = "real numbers" if jnp.issubdtype(leaf.dtype, jnp.floating) else "integers"
-        axes = ", ".join([*(["N"] if batch else []), *map(str, leaf.shape)])
-        single = not batch and len(leaf.shape) == 1
-        parts.append(f"{kind} of shape ({axes}{',' if axes == 'N' or single else ''})")
+        shape = (_Text("N"), *leaf.shape) if batch else leaf.shape
+        return _Text(f"{kind} of shape {shape}")
+
     what = "a batch of observations" if batch else "an observation"
-    whole = "" if isinstance(form, jax.ShapeDtypeStruct) else f"a {type(form).__name__} of "
-    return f"expected {what} of {family}: {whole}{' and '.join(parts)}"
+    return f"expected {what} of {family}: {jax.tree.map(describe, family.observation)!r}"
 
 
 def _describe(xs: Any) -> str:

@@ -45,8 +45,8 @@ class LocationShape(Point):
         check_trailing_shape("shape", self.shape, leaf_shape, normal)
         if self.shape.shape != self.batch_shape + leaf_shape:
             raise ValueError(
-                f"a point of {normal} has leaves with the same batch axes, got a location of shape "
-                f"{self.location.shape} and a shape of shape {self.shape.shape}."
+                f"the location and the shape of a point of {normal} must have the same batch axes, "
+                f"got {self.location.shape} and {self.shape.shape}."
             )
 
     @property
@@ -155,9 +155,6 @@ class Normal(Differentiable, Generative):
         structure, mean = self.covariance_structure, point.location
         moment = point.shape - structure.cross_moment(mean[None], mean[None])
         return self.from_moments(mean, structure.matrix_from_moment(moment, self.data_dim))
-
-    def in_domain(self, point: Natural) -> Bool[Array, ""]:
-        return jnp.isfinite(self.log_partition_kernel(point))
 
     # --- sampling and starts
 

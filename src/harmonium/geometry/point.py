@@ -233,7 +233,7 @@ def _check_same_batch(first: Point, second: Point) -> None:
         )
 
 
-def stack_points(points: Iterable[Point]) -> Point:
+def stack_points(points: Iterable[Any]) -> Point:
     """The batch of single points of one manifold in the same coordinates.
 
     **Raises:** an error if there are none, or if they can't be combined.
@@ -366,6 +366,6 @@ def check_trailing_shape(
     actual = jnp.shape(leaf)[jnp.ndim(leaf) - len(expected) :] if expected else ()
     if actual != expected:
         raise ValueError(
-            f"a point of {manifold} has {name} of shape (*batch, {', '.join(map(str, expected))}), "
-            f"got {jnp.shape(leaf)}."
+            f"the {name} of a point of {manifold} must have the shape "
+            f"(*batch, {', '.join(map(str, expected))}), got {jnp.shape(leaf)}."
         )
