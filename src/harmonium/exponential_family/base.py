@@ -246,13 +246,30 @@ class Differentiable(ExponentialFamily):
         """Where the numerical `to_natural` starts; a performance hook, the origin by default."""
         return self.zeros(Coordinates.NATURAL)
 
-    def in_domain(self, point: Natural) -> Bool[Array, ""]:
-        """Whether a natural point is inside the natural domain; a performance hook.
+    def log_partition_and_mean(self, point: Natural) -> tuple[Float[Array, ""], Mean]:
+        r"""$\psi(\theta)$ and $\nabla\psi(\theta)$ of a natural point that is not checked.
 
-        By default, whether the log partition function and its gradient are finite there.
+        A performance hook, for families in which the two share work.
         """
-        mean = self.ravel(self.to_mean(point))
-        return jnp.isfinite(self.log_partition_kernel(point)) & jnp.all(jnp.isfinite(mean))
+        return self.log_partition_kernel(point), self.to_mean(point)
+
+    def admits(self, point: Natural) -> Bool[Array, ""]:
+        """What the natural domain demands beyond a finite log partition function and mean.
+
+        A performance hook: nothing by default.
+        """
+        return jnp.asarray(True)
+
+    def in_domain(self, point: Natural) -> Bool[Array, ""]:
+        """Whether a natural point is inside the natural domain.
+
+        That is where the log partition function and its gradient are finite, and the family
+        `admits` the point.
+        """
+        self.check_single(point)
+        log_partition, mean = self.log_partition_and_mean(point)
+        finite = jnp.isfinite(log_partition) & jnp.all(jnp.isfinite(self.ravel(mean)))
+        return finite & self.admits(point)
 
     def log_density(self, point: Natural, x: Any) -> Float[Array, ""]:
         r"""The log density $\theta \cdot s(x) - \psi(\theta) + \log h(x)$ of one observation."""

@@ -15,7 +15,7 @@ from harmonium.geometry.point import Coordinates, Mean, Natural
 
 MAX_STEPS = 200
 MAX_HALVINGS = 40
-NEWTON_DIM = 1000
+NEWTON_DIM = 100
 
 
 class _Iterate(eqx.Module):
@@ -87,10 +87,10 @@ def _evaluate(
     family: Any, vector: Float[Array, " d"], target: Float[Array, " d"]
 ) -> tuple[Float[Array, ""], Float[Array, " d"], Bool[Array, ""]]:
     point = family.unravel(vector, Coordinates.NATURAL)
-    objective = family.log_partition_kernel(point) - vector @ target
-    residual = family.ravel(family.to_mean(point)) - target
-    valid = jnp.isfinite(objective) & jnp.all(jnp.isfinite(residual)) & family.in_domain(point)
-    return objective, residual, valid
+    log_partition, mean = family.log_partition_and_mean(point)
+    objective, residual = log_partition - vector @ target, family.ravel(mean) - target
+    finite = jnp.isfinite(objective) & jnp.all(jnp.isfinite(residual))
+    return objective, residual, finite & family.admits(point)
 
 
 def _descend(family: Any, target: Float[Array, " d"], start: Natural, max_steps: int) -> _Iterate:
@@ -119,7 +119,8 @@ def _descend(family: Any, target: Float[Array, " d"], start: Natural, max_steps:
         def attempt(rate: Array, halvings: Array) -> tuple:
             return rate, halvings, *_evaluate(family, state.vector + rate * direction, target)
 
-        trial = attempt(jnp.asarray(1.0, dtype), jnp.asarray(0))
+        untried = jnp.asarray(2.0, dtype), jnp.asarray(-1), state.objective, state.residual
+        trial = (*untried, jnp.asarray(False))
         trial = jax.lax.while_loop(rejected, lambda t: attempt(t[0] / 2, t[1] + 1), trial)
         rate, _, objective, residual, _ = trial
         stalled = rejected((rate, jnp.asarray(0), *trial[2:]))
@@ -150,12 +151,9 @@ def _newton_direction(
 ) -> Float[Array, " d"]:
     function = _residual_function(family)
     if family.dim > NEWTON_DIM:
-
-        def fisher(direction: Array) -> Array:
-            return jax.jvp(lambda v: function(v, residual), (vector,), (direction,))[1]
-
+        _, fisher = jax.linearize(lambda v: function(v, residual), vector)
         operator = lx.FunctionLinearOperator(fisher, vector, lx.positive_semidefinite_tag)
-        solver = lx.CG(rtol=1e-3, atol=0.0, max_steps=100)
+        solver = lx.CG(rtol=1e-3, atol=0.0, max_steps=100, stabilise_every=None)
         return -lx.linear_solve(operator, residual, solver, throw=False).value
     matrix = jax.jacfwd(function)(vector, residual)
     scale = 1 / jnp.sqrt(jnp.diagonal(matrix))

@@ -85,8 +85,8 @@ class Product(AbstractProduct, Differentiable, Generative):
         components = self._map(lambda f, p, s: f.to_natural(p, s), point.components, starts)
         return ProductPoint(components, self, Coordinates.NATURAL)
 
-    def in_domain(self, point: Natural) -> Bool[Array, ""]:
-        return jnp.all(jnp.stack(self._map(lambda f, p: f.in_domain(p), point.components)))
+    def admits(self, point: Natural) -> Bool[Array, ""]:
+        return jnp.all(jnp.stack(self._map(lambda f, p: f.admits(p), point.components)))
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
         keys = tuple(jax.random.split(key, len(self.parts)))
@@ -232,8 +232,8 @@ class Replicated(Differentiable, Generative):
             replicas = jax.vmap(self.family.to_natural)(point.replicas, start.replicas)
         return self._point(replicas, Coordinates.NATURAL)
 
-    def in_domain(self, point: Natural) -> Bool[Array, ""]:
-        return jnp.all(jax.vmap(self.family.in_domain)(point.replicas))
+    def admits(self, point: Natural) -> Bool[Array, ""]:
+        return jnp.all(jax.vmap(self.family.admits)(point.replicas))
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
         family: Any = self.family

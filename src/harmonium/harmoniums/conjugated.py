@@ -140,11 +140,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
     def prior(self, point: Natural) -> Natural:
         r"""The natural parameters $e(\theta_Z) + \rho$ of the prior $p(z)$, on `prr_man`."""
-        return self._prior_and_offset(point)[0]
-
-    def _prior_and_offset(self, point: Natural) -> tuple[Natural, Float[Array, ""]]:
-        rho, chi = self.conjugation_parameters(self.likelihood_function(point))
-        return self.pst_prr_emb.embed(point.latent) + rho, chi
+        rho, _ = self.conjugation_parameters(self.likelihood_function(point))
+        return self.pst_prr_emb.embed(point.latent) + rho
 
     def join_conjugated(self, likelihood: Natural, prior: Natural) -> Natural:
         r"""The model with this likelihood and this prior: $e(\theta_Z) = prior - \rho$.
@@ -189,8 +186,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
     # --- duality
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        prior, chi = self._prior_and_offset(point)
-        return self.prr_man.log_partition_function(prior) + chi
+        rho, chi = self.conjugation_parameters(self.likelihood_function(point))
+        return self.prr_man.log_partition_function(self.pst_prr_emb.embed(point.latent) + rho) + chi
 
     def to_mean(self, point: Natural) -> Mean:
         r"""The mean parameters, by the chain rule through the conjugation parameters.
@@ -200,13 +197,17 @@ class Conjugated(Harmonium, Differentiable, Generative):
         likelihood.
         """
         self.check_single(point)
-        likelihood = self.likelihood_function(point)
+        return self.log_partition_and_mean(point)[1]
+
+    def log_partition_and_mean(self, point: Natural) -> tuple[Float[Array, ""], Mean]:
+        likelihood = self.make_likelihood(point.observable, point.interaction)
         (rho, chi), transpose = jax.vjp(self.conjugation_parameters, likelihood)
-        latent = self.prr_man.to_mean(self.pst_prr_emb.embed(point.latent) + rho)
+        prior = self.pst_prr_emb.embed(point.latent) + rho
+        log_partition, latent = self.prr_man.log_partition_and_mean(prior)
         (cotangent,) = transpose((relabel(latent), jnp.ones_like(chi)))
-        observed = relabel(cotangent)
-        latent = self.pst_prr_emb.project(latent)
-        return self.point(observed.observable, observed.interaction, latent)
+        observed, latent = relabel(cotangent), self.pst_prr_emb.project(latent)
+        mean = self.point(observed.observable, observed.interaction, latent)
+        return log_partition + chi, mean
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The natural parameters of a mean point: the maximum likelihood of complete data.
@@ -381,8 +382,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         )
 
     def condense(self, xs: Any, weights: Any = None) -> tuple[Any, Float[Array, " m"]]:
-        """A smaller weighted sample with the same likelihood for every parameter, up to a constant
-        that it keeps too.
+        """A smaller weighted sample with the same average log density for every parameter.
 
         Jointly Gaussian models depend on the data through two moments only, which 2D
         pseudo-observations reproduce; for others this returns the data as they are.
