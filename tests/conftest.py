@@ -35,6 +35,7 @@ def getkey():
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "xdist_group(name): run on one worker, see pytest-xdist")
     # Laws share what they compile for a model: with xdist, keep the tests of a model on one worker.
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"

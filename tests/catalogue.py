@@ -1,0 +1,167 @@
+"""Every family, model and embedding of the library once: what the laws are tested on.
+
+A new family or model adds a line here, and every law that applies to it is then tested. Entries are
+small: a law must hold in two dimensions, and what fails in ten usually fails in two.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import harmonium as hm
+
+FULL, DIAGONAL, SCALE, IDENTITY = hm.PositiveDefinite(), hm.Diagonal(), hm.Scale(), hm.Identity()
+
+
+def _normal(dim: int, covariance: Any = FULL) -> hm.Normal:
+    return hm.Normal(dim, covariance)
+
+
+def _linear(observable: hm.Normal, latent: hm.Normal) -> hm.LinearGaussianModel:
+    return hm.LinearGaussianModel(observable, latent)
+
+
+def _stack(obs_dim: int, *lat_dims: int, posterior: Any = FULL) -> Any:
+    """Linear Gaussian levels with these latent dimensions, under a mixture of two."""
+    observables = [_normal(obs_dim, DIAGONAL), *(_normal(n, posterior) for n in lat_dims[:-1])]
+    latents = [_normal(n, posterior) for n in lat_dims]
+    levels = [_linear(x, z) for x, z in zip(observables, latents, strict=True)]
+    return hm.stack(*levels, hm.Mixture(latents[-1], 2))
+
+
+def _tied(covariance: Any) -> hm.Mixture:
+    normal = _normal(2, covariance)
+    return hm.Mixture(normal, 3, hm.LocationEmbedding(normal))
+
+
+def _diagonal_in_full() -> hm.NormalCovarianceEmbedding:
+    return hm.NormalCovarianceEmbedding(_normal(2, DIAGONAL), _normal(2))
+
+
+# Families, whose partition functions are their own.
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "normal": lambda: _normal(3),
+    "normal_diagonal": lambda: _normal(3, DIAGONAL),
+    "normal_scale": lambda: _normal(3, SCALE),
+    "normal_identity": lambda: _normal(3, IDENTITY),
+    "normal_1": lambda: _normal(1),
+    "normal_diagonal_1": lambda: _normal(1, DIAGONAL),
+    "normal_scale_1": lambda: _normal(1, SCALE),
+    "normal_identity_1": lambda: _normal(1, IDENTITY),
+    "categorical_4": lambda: hm.Categorical(4),
+    "categorical_2": lambda: hm.Categorical(2),
+    "product": lambda: hm.Product(_normal(2), hm.Categorical(3)),
+    "replicated_normal": lambda: hm.Replicated(_normal(2, DIAGONAL), 2),
+    "replicated_categorical": lambda: hm.Replicated(hm.Categorical(3), 2),
+}
+
+LINEAR_GAUSSIANS: dict[str, Callable[[], Any]] = {
+    "linear_full_full": lambda: _linear(_normal(3), _normal(2)),
+    "linear_diagonal_full": lambda: hm.factor_analysis(3, 2),
+    "linear_scale_full": lambda: hm.principal_component_analysis(3, 2),
+    "linear_identity_full": lambda: _linear(_normal(3, IDENTITY), _normal(2)),
+    "linear_full_diagonal": lambda: _linear(_normal(3), _normal(2, DIAGONAL)),
+    "linear_diagonal_diagonal": lambda: _linear(_normal(3, DIAGONAL), _normal(2, DIAGONAL)),
+    "linear_scale_diagonal": lambda: _linear(_normal(3, SCALE), _normal(2, DIAGONAL)),
+    "linear_identity_diagonal": lambda: _linear(_normal(3, IDENTITY), _normal(2, DIAGONAL)),
+    "linear_full_scale": lambda: _linear(_normal(3), _normal(2, SCALE)),
+    "linear_diagonal_scale": lambda: _linear(_normal(3, DIAGONAL), _normal(2, SCALE)),
+    "linear_scale_scale": lambda: _linear(_normal(3, SCALE), _normal(2, SCALE)),
+    "linear_identity_scale": lambda: _linear(_normal(3, IDENTITY), _normal(2, SCALE)),
+}
+
+MIXTURES: dict[str, Callable[[], Any]] = {
+    "mixture_full": lambda: hm.Mixture(_normal(2), 3),
+    "mixture_diagonal": lambda: hm.Mixture(_normal(2, DIAGONAL), 2),
+    "mixture_scale": lambda: hm.Mixture(_normal(2, SCALE), 2),
+    "mixture_identity": lambda: hm.Mixture(_normal(2, IDENTITY), 2),
+    "mixture_categorical": lambda: hm.Mixture(hm.Categorical(3), 2),
+    "mixture_product": lambda: hm.Mixture(hm.Product(_normal(1), hm.Categorical(3)), 2),
+    "mixture_tied": lambda: _tied(FULL),
+    "mixture_tied_scale": lambda: _tied(SCALE),
+    "mixture_of_diagonal_differences": lambda: hm.Mixture(_normal(2), 2, _diagonal_in_full()),
+    "mixture_of_harmoniums": lambda: hm.Mixture(hm.factor_analysis(2, 1), 2),
+}
+
+HIERARCHIES: dict[str, Callable[[], Any]] = {
+    "hierarchy_2": lambda: hm.hierarchical_mixture_of_gaussians(3, 2, 2),
+    "hierarchy_2_full": lambda: hm.hierarchical_mixture_of_gaussians(2, 1, 2, FULL),
+    "hierarchy_2_scale": lambda: hm.hierarchical_mixture_of_gaussians(3, 2, 2, SCALE),
+    "hierarchy_2_tied": lambda: hm.stack(hm.factor_analysis(3, 2), _tied(FULL)),
+    "hierarchy_gaussian": lambda: hm.stack(
+        hm.factor_analysis(3, 2), _linear(_normal(2), _normal(1))
+    ),
+    "hierarchy_3": lambda: _stack(3, 2, 2),
+    "hierarchy_4": lambda: _stack(3, 2, 2, 1),
+    "hierarchy_2_posterior_diagonal": lambda: _stack(3, 2, posterior=DIAGONAL),
+    "hierarchy_2_posterior_scale": lambda: _stack(3, 2, posterior=SCALE),
+    "hierarchy_3_posterior_diagonal": lambda: _stack(3, 2, 2, posterior=DIAGONAL),
+    "hierarchy_3_posterior_scale": lambda: _stack(3, 2, 2, posterior=SCALE),
+}
+
+CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES
+
+# Manifolds without a partition function, to which laws of coordinates and statistics apply.
+MANIFOLDS: dict[str, Callable[[], Any]] = {
+    "euclidean": lambda: hm.Euclidean(3),
+    "null": lambda: hm.Null(),
+    "pair": lambda: hm.Pair(hm.Euclidean(2), _normal(2)),
+    "location_map": lambda: hm.factor_analysis(3, 2).int_man,
+    "normal_map": lambda: hm.LinearMap(
+        hm.IdentityEmbedding(_normal(2)), hm.IdentityEmbedding(_normal(2))
+    ),
+    "block_map": lambda: _blocks(),
+    "affine_map": lambda: hm.Mixture(_normal(2), 3).lkl_man,
+}
+
+
+def _blocks() -> hm.BlockMap:
+    """Two blocks: the locations of two normals interact, and those of one with a category."""
+    latent = hm.Product(_normal(2), hm.Categorical(3))
+    location = hm.ComposedEmbedding(
+        hm.ComponentEmbedding(latent, 0), hm.LocationEmbedding(_normal(2))
+    )
+    observable = _normal(3, DIAGONAL)
+    return hm.BlockMap(
+        (
+            hm.LinearMap(location, hm.LocationEmbedding(observable)),
+            hm.LinearMap(hm.ComponentEmbedding(latent, 1), hm.IdentityEmbedding(observable)),
+        )
+    )
+
+
+def _latent_harmonium(posterior: Any) -> hm.LatentHarmoniumEmbedding:
+    embedding: Any = _stack(3, 2, posterior=posterior).pst_prr_emb
+    return embedding
+
+
+EMBEDDINGS: dict[str, Callable[[], Any]] = {
+    "identity": lambda: hm.IdentityEmbedding(_normal(2)),
+    "location_full": lambda: hm.LocationEmbedding(_normal(2)),
+    "location_diagonal": lambda: hm.LocationEmbedding(_normal(2, DIAGONAL)),
+    "location_scale": lambda: hm.LocationEmbedding(_normal(2, SCALE)),
+    "location_identity": lambda: hm.LocationEmbedding(_normal(2, IDENTITY)),
+    "covariance_diagonal_full": _diagonal_in_full,
+    "covariance_scale_full": lambda: hm.NormalCovarianceEmbedding(_normal(2, SCALE), _normal(2)),
+    "covariance_scale_diagonal": lambda: hm.NormalCovarianceEmbedding(
+        _normal(2, SCALE), _normal(2, DIAGONAL)
+    ),
+    "covariance_full_full": lambda: hm.NormalCovarianceEmbedding(_normal(2), _normal(2)),
+    "component_first": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 0),
+    "component_second": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
+    "observable": lambda: hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
+    "observable_of_hierarchy": lambda: hm.ObservableEmbedding(_stack(3, 2)),
+    "interaction": lambda: hm.InteractionEmbedding(hm.Mixture(_normal(2), 3)),
+    "interaction_of_linear": lambda: hm.InteractionEmbedding(hm.factor_analysis(3, 2)),
+    "posterior": lambda: hm.PosteriorEmbedding(hm.Mixture(_normal(2), 3)),
+    "posterior_of_hierarchy": lambda: hm.PosteriorEmbedding(_stack(3, 2)),
+    "latent_harmonium_diagonal": lambda: _latent_harmonium(DIAGONAL),
+    "latent_harmonium_scale": lambda: _latent_harmonium(SCALE),
+    "latent_harmonium_of_hierarchy": lambda: _stack(3, 2, 2, posterior=DIAGONAL).pst_prr_emb,
+    "composed_location": lambda: hm.ComposedEmbedding(
+        hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)), hm.LocationEmbedding(_normal(2))
+    ),
+    "composed_three": lambda: hm.ComposedEmbedding(
+        hm.ObservableEmbedding(hm.Mixture(_normal(2), 2)),
+        hm.ComposedEmbedding(_diagonal_in_full(), hm.LocationEmbedding(_normal(2, DIAGONAL))),
+    ),
+}

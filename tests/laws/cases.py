@@ -1,0 +1,174 @@
+"""One entry of the catalogue in one floating point type, with what most laws need of it.
+
+Everything that takes compiling is computed once a case and kept; laws run case by case.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import harmonium as hm
+from tests.catalogue import CATALOGUE
+
+N_DRAWS = 4000
+N_DATA = 23
+
+# The laws compile thousands of small functions and call each a few times. This compiles them three
+# times faster than what makes them run fast; what a compiler does not know, it is not asked for.
+_QUICK_OPTIONS = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+
+
+@functools.cache
+def _known_options() -> dict[str, Any]:
+    known = {}
+    for name, value in _QUICK_OPTIONS.items():
+        try:
+            jax.jit(lambda x: x + 1, compiler_options={name: value})(0)
+        except Exception:  # no type of its own: a compiler option that is not known
+            continue
+        known[name] = value
+    return known
+
+
+class Case:
+    """A model of the catalogue, two points of it, and samples of the first."""
+
+    def __init__(self, name: str, precision: int):
+        self.name = name
+        self.model = CATALOGUE[name]()
+        self.dtype = jnp.dtype(f"float{precision}")
+        self.eps = float(jnp.finfo(self.dtype).eps)
+        self._compiled: dict[Any, Callable] = {}
+
+    def jit(self, function: Any, *statics: Any) -> Callable:
+        """A compiled function, the same one whenever asked for again.
+
+        A function takes the model and `statics` first; a string names a method of the model.
+        """
+        label = (function, statics)
+        if label not in self._compiled:
+            if isinstance(function, str):
+                bound = functools.partial(getattr(self.model, function), *statics)
+            else:
+                bound = functools.partial(function, self.model, *statics)
+            self._compiled[label] = jax.jit(bound, compiler_options=_known_options())
+        return self._compiled[label]
+
+    @functools.cached_property
+    def points(self) -> hm.Natural:
+        """A batch of two natural points."""
+        keys = jax.random.split(jax.random.key(1), 2)
+        return self.jit(_initialize_all)(keys)
+
+    @functools.cached_property
+    def point(self) -> hm.Natural:
+        return self.points[0]
+
+    @functools.cached_property
+    def other(self) -> hm.Natural:
+        return self.points[1]
+
+    @functools.cached_property
+    def mean(self) -> hm.Mean:
+        return self.jit("to_mean")(self.point)
+
+    @functools.cached_property
+    def other_mean(self) -> hm.Mean:
+        return self.jit("to_mean")(self.other)
+
+    def draw(self, seed: int, point: hm.Natural) -> Any:
+        """Samples of a point, the same for the same seed."""
+        return self.jit(_sample)(jax.random.key(seed), point)
+
+    @functools.cached_property
+    def draws(self) -> Any:
+        """Many samples of the first point."""
+        return self.draw(2, self.point)
+
+    @functools.cached_property
+    def xs(self) -> Any:
+        """A few observations of the model."""
+        return jax.tree.map(lambda leaf: leaf[:N_DATA], self.draws)
+
+    @functools.cached_property
+    def observables(self) -> Any:
+        """A few observations of the observable of a harmonium, drawn from the second point."""
+        draws = self.draw(3, self.other)
+        return jax.tree.map(lambda leaf: leaf[:N_DATA], draws.observable)
+
+    @functools.cached_property
+    def weights(self) -> jax.Array:
+        """Positive weights of `observables` that do not sum to one."""
+        return jnp.linspace(0.5, 2.0, N_DATA, dtype=self.dtype)
+
+    def close(self, actual: Any, expected: Any, units: float, power: float = 1.0) -> None:
+        """Asserts agreement within `units * eps**power`, relative to the largest number.
+
+        `power` is 1 for what is computed directly, 2/3 for central differences with a step of
+        `eps**(1/3)`, 1/2 for what iterations stop at.
+        """
+        assert_close(actual, expected, units * self.eps**power)
+
+
+def _initialize_all(model: Any, keys: Any) -> Any:
+    return jax.vmap(model.initialize)(keys)
+
+
+def _sample(model: Any, key: Any, point: Any) -> Any:
+    return model.sample(key, point, (N_DRAWS,))
+
+
+def leaves(tree: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf, float) for leaf in jax.tree.leaves(tree)]
+
+
+def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
+    """Asserts that all numbers agree, relative to one plus the largest one."""
+    found, wanted = leaves(actual), leaves(expected)
+    assert [a.shape for a in found] == [b.shape for b in wanted]
+    size = 1 + max((float(np.max(np.abs(b), initial=0)) for b in wanted), default=0)
+    for a, b in zip(found, wanted, strict=True):
+        assert np.all(np.isfinite(a))
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * size)
+
+
+@functools.lru_cache(maxsize=4)
+def case_of(name: str, precision: int) -> Case:
+    return Case(name, precision)
+
+
+def over(names: Any, precisions: tuple[int, ...] = (64, 32)) -> Any:
+    """Runs a law once for each of these entries of the catalogue and each floating point type."""
+    params = [
+        pytest.param(
+            (name, precision),
+            id=f"{name}-float{precision}",
+            marks=pytest.mark.xdist_group(f"{name}-{precision}"),
+        )
+        for name in names
+        for precision in precisions
+    ]
+    return pytest.mark.parametrize("case", params, indirect=True)
+
+
+def names_where(predicate: Callable[[Any], bool]) -> list[str]:
+    """The entries of the catalogue whose model satisfies the predicate."""
+    return [name for name, build in CATALOGUE.items() if predicate(build())]
+
+
+def is_conjugated(model: Any) -> bool:
+    return isinstance(model, hm.Conjugated)
+
+
+def unlabelled(point: Any) -> list[Any]:
+    return jax.tree.leaves(point)

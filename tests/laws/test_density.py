@@ -1,0 +1,135 @@
+"""Densities are what the exponential family says, factor as Bayes says, and are normalised."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import harmonium as hm
+from tests.catalogue import CATALOGUE
+from tests.laws.cases import N_DATA, is_conjugated, names_where, over
+
+CONJUGATED = names_where(is_conjugated)
+
+
+def _by_definition(model, point, xs):
+    def one(x):
+        energy = hm.dot(point, model.sufficient_statistic(x))
+        return energy - model.log_partition_kernel(point) + model.log_base_measure(x)
+
+    return jax.vmap(one)(xs)
+
+
+def _one_by_one(model, point, xs):
+    return jax.vmap(lambda x: model.log_density(point, x))(xs)
+
+
+@over(CATALOGUE)
+def test_log_density_is_energy_minus_log_partition_plus_base_measure(case):
+    expected = case.jit(_by_definition)(case.point, case.xs)
+    # The energy of an observation is a sum of a few dozen terms, some of them large.
+    case.close(case.jit(_one_by_one)(case.point, case.xs), expected, 1e3)
+    case.close(case.jit("log_densities")(case.point, case.xs), expected, 1e3)
+    average = case.jit("average_log_density")(case.point, case.xs)
+    case.close(average, jnp.mean(expected), 1e3)
+
+
+def _factors(model, point, xs):
+    def one(x):
+        likelihood = model.obs_man.log_density(model.likelihood_at(point, x.latent), x.observable)
+        prior = model.prr_man.log_density(model.prior(point), x.latent)
+        posterior = model.pst_man.log_density(model.posterior_at(point, x.observable), x.latent)
+        return likelihood + prior, model.log_observable_density(point, x.observable) + posterior
+
+    return jax.vmap(one)(xs)
+
+
+@over(CONJUGATED)
+def test_joint_densities_factor_both_ways(case):
+    joint = case.jit("log_densities")(case.point, case.xs)
+    forwards, backwards = case.jit(_factors)(case.point, case.xs)
+    case.close(forwards, joint, 3e3)
+    case.close(backwards, joint, 3e3)
+
+
+def _hypercube(dim, step, limit):
+    axis = np.arange(-limit, limit + step / 2, step)
+    return np.stack([a.ravel() for a in np.meshgrid(*[axis] * dim)], axis=1)
+
+
+def _grid_of(form, draws, step):
+    """Nodes and weights of a rule that sums over one array of an observation.
+
+    Categories are enumerated. For real vectors it is the trapezoid rule, which converges faster
+    than any power of the step for smooth densities on the whole space, in coordinates in which the
+    sample has unit covariance.
+    """
+    flat = np.asarray(draws, float).reshape(len(draws), -1)
+    if jnp.issubdtype(form.dtype, jnp.integer):
+        levels = range(int(flat.max()) + 1)
+        nodes = np.array(list(itertools.product(levels, repeat=flat.shape[1])))
+        return nodes.reshape(-1, *form.shape), np.ones(len(nodes))
+    root = np.linalg.cholesky(np.atleast_2d(np.cov(flat.T)))
+    cube = _hypercube(flat.shape[1], step, 8.0)
+    weight = np.prod(np.diagonal(root)) * step ** flat.shape[1]
+    nodes = flat.mean(axis=0) + cube @ root.T
+    return nodes.reshape(-1, *form.shape), np.full(len(nodes), weight)
+
+
+def _total(family, draws, densities, step):
+    """The sum or integral of a density over all observations of a family."""
+    forms, structure = jax.tree.flatten(family.observation)
+    rules = [
+        _grid_of(form, leaf, step) for form, leaf in zip(forms, jax.tree.leaves(draws), strict=True)
+    ]
+    places = np.meshgrid(*[np.arange(len(weights)) for _, weights in rules], indexing="ij")
+    leaves, total = [], 1.0
+    for (nodes, weights), place in zip(rules, places, strict=True):
+        leaves.append(jnp.asarray(nodes[place.ravel()]).astype(_dtype_of(nodes)))
+        total = total * weights[place.ravel()]
+    values = densities(jax.tree.unflatten(structure, leaves))
+    return float(np.sum(total * np.exp(np.asarray(values, float))))
+
+
+def _dtype_of(nodes):
+    return int if np.issubdtype(nodes.dtype, np.integer) else float
+
+
+def _numbers(family):
+    """How many real numbers an observation consists of."""
+    forms = jax.tree.leaves(family.observation)
+    return sum(int(np.prod(f.shape)) for f in forms if jnp.issubdtype(f.dtype, jnp.floating))
+
+
+@over(names_where(lambda model: _numbers(model) <= 3))
+def test_densities_integrate_to_one(case):
+    densities = lambda xs: case.jit("log_densities")(case.point, xs)  # noqa: E731
+    # Half a standard deviation a step is exact to 1e-8 for a normal; mixtures, whose components
+    # are narrower than the whole, get half of that where the grid allows it.
+    step = 0.25 if _numbers(case.model) <= 2 else 0.4
+    total = _total(case.model, case.draws, densities, step)
+    assert total == pytest.approx(1, abs=max(1e-6, 1e4 * case.eps))
+
+
+@over(names_where(lambda model: is_conjugated(model) and _numbers(model.obs_man) <= 3))
+def test_observable_densities_integrate_to_one(case):
+    densities = lambda xs: case.jit("log_observable_densities")(case.point, xs)  # noqa: E731
+    step = 0.25 if _numbers(case.model.obs_man) <= 2 else 0.4
+    total = _total(case.model.obs_man, case.draws.observable, densities, step)
+    assert total == pytest.approx(1, abs=max(1e-6, 1e4 * case.eps))
+
+
+@over(CONJUGATED)
+def test_observable_densities_are_the_same_one_by_one_and_in_a_batch(case):
+    xs = case.xs.observable
+    batch = case.jit("log_observable_densities")(case.point, xs)
+    assert batch.shape == (N_DATA,)
+    case.close(case.jit(_observable_one_by_one)(case.point, xs), batch, 1e3)
+    average = case.jit("average_log_observable_density")(case.point, xs, case.weights)
+    case.close(average, case.weights @ batch / jnp.sum(case.weights), 1e3)
+
+
+def _observable_one_by_one(model, point, xs):
+    return jax.vmap(lambda x: model.log_observable_density(point, x))(xs)
