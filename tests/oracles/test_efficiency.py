@@ -1,0 +1,184 @@
+"""What a step of inference costs: factorisations, intermediates, retracing, and memory."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import equinox as eqx
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import harmonium as hm
+
+from . import dense
+
+N = 100
+
+
+def equations(jaxpr):
+    """All equations of a jaxpr and of those within it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda v: _body(v) is not None
+        ):
+            body = _body(inner)
+            if body is not None:
+                yield from equations(body)
+
+
+def _body(value):
+    if isinstance(value, jax.extend.core.ClosedJaxpr):
+        return value.jaxpr
+    return value if isinstance(value, jax.extend.core.Jaxpr) else None
+
+
+def traced(function, *args):
+    return list(equations(jax.make_jaxpr(function)(*args).jaxpr))
+
+
+def factorised_shapes(found):
+    return [e.invars[0].aval.shape for e in found if e.primitive.name == "cholesky"]
+
+
+def output_shapes(found):
+    return [v.aval.shape for e in found for v in e.outvars]
+
+
+MODELS = {
+    "factor-analysis": hm.factor_analysis(6, 3),
+    "full-noise": hm.LinearGaussianModel(hm.Normal(6), hm.Normal(3)),
+    "hierarchical-mixture": hm.hierarchical_mixture_of_gaussians(6, 3, 4),
+    "diagonal-posterior": hm.hierarchical_mixture_of_gaussians(
+        6, 3, 4, pst_covariance=hm.Diagonal()
+    ),
+    "three-levels": hm.stack(
+        hm.factor_analysis(6, 4),
+        hm.LinearGaussianModel(hm.Normal(4), hm.Normal(3)),
+        hm.Mixture(hm.Normal(3), 2),
+    ),
+    "mixture": hm.Mixture(hm.Normal(6), 4),
+}
+
+
+def test_the_walk_sees_factorisations_for_each_observation_within_transformations():
+    normal = hm.Normal(3)
+    point = dense.random_point(normal, seed=91)
+
+    def wasteful(point, xs):
+        def density(x):
+            shifted = normal.from_moments(x, jnp.eye(3) + jnp.outer(x, x))
+            return normal.relative_entropy(point, shifted)
+
+        return jax.lax.scan(lambda c, x: (c, jax.jit(jax.vmap(density))(x)), 0.0, xs[None])[1]
+
+    found = traced(wasteful, point, jnp.zeros((N, 3)))
+    assert (N, 3, 3) in factorised_shapes(found)
+    assert (N, 3, 3) in output_shapes(found)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_matrix_is_factorised_for_each_observation(name):
+    model = MODELS[name]
+    point = dense.random_point(model, seed=92)
+    xs = jnp.zeros((N, 6))
+    seen = 0
+    for function in (
+        model.mean_posterior_statistics,
+        model.log_observable_densities,
+        model.expected_latents,
+        jax.grad(model.average_log_observable_density),
+    ):
+        shapes = factorised_shapes(traced(function, point, xs))
+        assert all(N not in shape for shape in shapes), shapes
+        seen += len(shapes)
+    assert seen > 0
+
+
+@pytest.mark.parametrize("structure", [hm.PositiveDefinite(), hm.Diagonal()], ids=["full", "diag"])
+def test_em_of_normal_mixtures_never_holds_a_matrix_for_each_observation(structure):
+    dim, n_components = 11, 3
+    model = hm.Mixture(hm.Normal(dim, structure), n_components)
+    point = dense.random_point(model, seed=93)
+    shapes = output_shapes(traced(model.expectation_maximization, point, jnp.zeros((N, dim))))
+    largest = max(shapes, key=np.prod)
+    assert N in largest
+    assert np.prod(largest) <= N * n_components * dim < N * dim * dim, largest
+
+
+def test_long_batches_are_processed_in_chunks():
+    model = hm.hierarchical_mixture_of_gaussians(6, 3, 4)
+    point = dense.random_point(model, seed=94)
+    for function in (model.mean_posterior_statistics, model.log_observable_densities):
+        shapes = output_shapes(
+            traced(lambda p, xs, f=function: f(p, xs, batch_size=16), point, jnp.zeros((N, 6)))
+        )
+        # Of what is as long as the data there are only vectors, and the data in chunks.
+        longest = max(np.prod(shape) for shape in shapes)
+        assert longest <= -(-N // 16) * 16 * 6, longest
+
+
+def test_equal_models_and_points_are_not_traced_again():
+    traces = []
+
+    @eqx.filter_jit
+    def step(model, point, xs):
+        traces.append(model)
+        return model.expectation_maximization(point, xs)
+
+    def fresh(n_components=2):
+        return hm.hierarchical_mixture_of_gaussians(4, 2, n_components)
+
+    rng = np.random.default_rng(95)
+    for seed in range(4):
+        model = fresh()
+        point = dense.random_point(model, seed)
+        for _ in range(2):
+            point = step(model, point, jnp.asarray(rng.normal(size=(20, 4))))
+    assert len(traces) == 1
+    step(fresh(3), dense.random_point(fresh(3), 0), jnp.asarray(rng.normal(size=(20, 4))))
+    assert len(traces) == 2
+
+
+MEMORY = """
+    import resource, sys
+    import equinox as eqx, jax, jax.numpy as jnp, numpy as np
+    import harmonium as hm
+
+    N, D, K = 200_000, 32, 20
+    rng = np.random.default_rng(0)
+    xs = rng.standard_normal((N, D), dtype=np.float32)
+    model = hm.Mixture(hm.Normal(D), K)
+    means = jnp.asarray(xs[:K])
+    identities = jnp.broadcast_to(jnp.eye(D), (K, D, D))
+    components = jax.vmap(model.obs_man.from_moments)(means, identities)
+    point = model.from_components(components, np.full(K, 1 / K))
+    step = eqx.filter_jit(lambda m, p, xs: m.expectation_maximization(p, xs))
+    data = jnp.asarray(xs)
+    for _ in range(2):
+        point = step(model, point, data)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(point))
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(point))
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+"""
+
+
+def test_em_of_a_large_mixture_needs_less_than_a_gigabyte():
+    environment = {**os.environ, "JAX_ENABLE_X64": "0", "JAX_PLATFORMS": "cpu"}
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(MEMORY)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    peak = int(finished.stdout.split()[-1])
+    # JAX alone takes a fifth of this; 20 components x 32 x 32 a row would take 16 GB.
+    assert 1e8 < peak < 1e9, f"{peak / 1e6:.0f} MB"
