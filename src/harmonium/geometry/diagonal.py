@@ -133,8 +133,8 @@ class Diagonal(Elementwise):
     def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
         check_scale_shape(self, scale, [(), (n,)])
 
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        return jnp.sqrt(jnp.diagonal(covariance))
+    def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
+        return jnp.sqrt(covariance)
 
 
 class Scale(Elementwise):
@@ -175,8 +175,8 @@ class Scale(Elementwise):
     def check_scale(self, scale: Float[Array, "..."], n: int) -> None:
         check_scale_shape(self, scale, [()])
 
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        return jnp.sqrt(jnp.mean(jnp.diagonal(covariance)))
+    def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
+        return jnp.sqrt(covariance)
 
 
 class Identity(Elementwise):
@@ -217,5 +217,5 @@ class Identity(Elementwise):
             f"{scale.shape}. Pass scale=None, or use Scale() covariance."
         )
 
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
+    def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.ones((), covariance.dtype)

@@ -140,8 +140,8 @@ class CovarianceStructure(Structure):
         """The pairings `A_k . v_m v_m^T` of a batch of `k` precision leaves with vectors."""
 
     @abstractmethod
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
-        """The admissible `B` whose `B B^T` is closest to a covariance."""
+    def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
+        """The admissible `B` with `B B^T` equal to a covariance in the structure."""
 
     @abstractmethod
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
@@ -250,7 +250,7 @@ class PositiveDefinite(CovarianceStructure):
         m, n = vectors.shape
         return (vectors @ jnp.moveaxis(matrices, 0, 1).reshape(n, -1)).reshape(m, -1, n)
 
-    def standardizing_scale(self, covariance: Float[Array, "n n"]) -> Float[Array, "..."]:
+    def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.linalg.cholesky(covariance)
 
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:

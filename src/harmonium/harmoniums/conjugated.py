@@ -83,6 +83,11 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """Whether `likelihood_to_natural` is exact."""
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the M-step has a closed form at every level."""
+        return self.is_symmetric and self.is_closed_form and self.pst_man.is_exact
+
+    @property
     @abstractmethod
     def is_quadratic(self) -> bool:
         """Whether the joint density is Gaussian, so that data matter through two moments only."""
@@ -97,8 +102,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
 
     @abstractmethod
-    def standardize_under(self, point: Natural, prior: Natural) -> Natural:
-        """`standardize` for a given prior over the latents (a natural point of `prr_man`)."""
+    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
+        """`standardize` for given expected latent statistics in the prior, on `pst_man`."""
 
     def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
         """The $B$ and $c$ for which $y$ in $z = B y + c$ is standardised, if there is such a map.
@@ -107,7 +112,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
         **Arguments:**
 
-        - `marginal`: mean, the marginal of the interacting latent in the prior.
+        - `marginal`: mean, the interacting latent's marginal in the prior, on `pst_man`.
 
         **Returns:** what `substitute_latent` takes, or `None` where latents are not real vectors.
         """
@@ -372,7 +377,9 @@ class Conjugated(Harmonium, Differentiable, Generative):
         xs = self.obs_man.check_form(xs, like=point)
         point = self.obs_man.check_support(point, xs)
         mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
-        result = self.standardize(self.improve(mean, point))
+        result = self.improve(mean, point)
+        expected = mean if self.is_exact else self.to_mean(result)
+        result = self.standardize_under(result, expected.latent)
         return require(
             result,
             all_finite(result),
@@ -447,4 +454,4 @@ class Conjugated(Harmonium, Differentiable, Generative):
         only. This picks the representative whose prior latent marginals have zero mean and, as far
         as these maps allow, unit covariance, at every level.
         """
-        return self.standardize_under(point, self.prior(point))
+        return self.standardize_under(point, self.to_mean(point).latent)

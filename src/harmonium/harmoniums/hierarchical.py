@@ -111,15 +111,13 @@ class Hierarchical(Conjugated):
     def embed_observable(self, embedding: LinearEmbedding) -> "Hierarchical":
         return Hierarchical(self.lwr_hrm.embed_observable(embedding), self.upr_hrm)
 
-    def standardize_under(self, point: Natural, prior: Natural) -> Natural:
+    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
         """First the latent of the lower level, by its marginal; then the upper level."""
-        marginal = self.prr_upr_hrm.to_mean(prior).observable
-        standardizing = self.lwr_hrm.standardizing_map(marginal)
+        standardizing = self.lwr_hrm.standardizing_map(latent.observable)
         if standardizing is not None:
             point = self.substitute_latent(point, *standardizing)
-            prior = self.prr_upr_hrm.substitute(prior, *standardizing)
-        latent = self.upr_hrm.standardize_under(point.latent, self.prr_upr_hrm.prior(prior))
-        return self.point(point.observable, point.interaction, latent)
+        upper = self.upr_hrm.standardize_under(point.latent, latent.latent)
+        return self.point(point.observable, point.interaction, upper)
 
     # --- starts
 

@@ -98,15 +98,16 @@ class LinearGaussianModel(Conjugated):
         self._check_embeds(embedding)
         return LinearGaussianModel(_normal(embedding.amb_man), self.pst_man)
 
-    def standardize_under(self, point: Natural, prior: Natural) -> Natural:
-        marginal = self.prr_man.to_mean(prior)
-        return self.substitute_latent(point, *self.standardizing_map(marginal))
+    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
+        return self.substitute_latent(point, *self.standardizing_map(latent))
 
     def standardizing_map(self, marginal: Mean) -> tuple[Array, Array]:
         """The mean, and the factor of the covariance that the posterior's structure admits."""
-        mean, moment = marginal.location, marginal.shape
-        covariance = moment - jnp.outer(mean, mean)
-        return self.pst_man.covariance_structure.standardizing_scale(covariance), mean
+        self.pst_man.check_single(marginal)
+        structure, mean = self.pst_man.covariance_structure, marginal.location
+        moment = marginal.shape - structure.cross_moment(mean[None], mean[None])
+        covariance = structure.matrix_from_moment(moment, self.pst_man.data_dim)
+        return structure.standardizing_scale(covariance), mean
 
     # --- starts
 

@@ -123,7 +123,7 @@ class Mixture(Conjugated):
         family: Any = embedding.amb_man
         return Mixture(family, self.n_components, compose(embedding, self.obs_emb))
 
-    def standardize_under(self, point: Natural, prior: Natural) -> Natural:
+    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
         """The point itself: a categorical has nothing to standardise."""
         return point
 
