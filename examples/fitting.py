@@ -1,0 +1,98 @@
+"""A loop that the examples share: EM from several starts at once, in compiled chunks of steps."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from tqdm import tqdm
+
+import harmonium as hm
+
+CHUNK = 10
+
+
+class Fit(NamedTuple):
+    """The best parameters, those of all starts, and log-likelihoods: (chunks, starts)."""
+
+    params: hm.Natural
+    all_params: hm.Natural
+    history: np.ndarray
+
+
+class Pseudo(NamedTuple):
+    """Pseudo-observations: their mean statistics, and their share of the total weight."""
+
+    statistics: hm.Mean
+    share: float
+
+
+@eqx.filter_jit
+def random_starts(model, key, xs, n_starts):
+    """A batch of random starts: the initialiser mapped over keys."""
+    keys = jax.random.split(key, n_starts)
+    return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(keys)
+
+
+@eqx.filter_jit
+def mean_log_likelihood(model, params, xs, weights=None):
+    """In nats per observation, the latents summed out exactly."""
+    return model.average_log_observable_density(params, xs, weights)
+
+
+def em_step(model, params, xs, weights=None, pseudo=None):
+    """One step of EM, with or without pseudo-observations.
+
+    The E-step averages the statistics of data completed by their latents: mean coordinates. So
+    pseudo-observations that are complete already, latents included, simply enter the average.
+    """
+    if pseudo is None:
+        return model.expectation_maximization(params, xs, weights)
+    data = model.mean_posterior_statistics(params, xs, weights)
+    mean = (1 - pseudo.share) * data + pseudo.share * pseudo.statistics
+    return model.standardize(model.improve(mean, params))
+
+
+@eqx.filter_jit
+def em_chunk(model, batch, xs, weights, pseudo):
+    """A few EM steps from each of a batch of points, and the log-likelihoods that they reach."""
+
+    def step(batch, _):
+        return jax.vmap(lambda params: em_step(model, params, xs, weights, pseudo))(batch), None
+
+    batch, _ = jax.lax.scan(step, batch, length=CHUNK)
+    return batch, jax.vmap(lambda p: mean_log_likelihood(model, p, xs, weights))(batch)
+
+
+def fit_em(model, starts, xs, pseudo=None, n_steps=400, tolerance=2e-6, name="EM"):
+    """Fits a model by EM from several starts at once, and keeps the best.
+
+    **Arguments:**
+
+    - `starts`: a batch of natural points.
+    - `xs`: a batch of observations.
+    - `pseudo`: pseudo-observations, or none.
+    - `n_steps`: the largest number of steps.
+    - `tolerance`: the fit ends when no start gains more, relative to its log-likelihood, in a step.
+    - `name`: what the progress display says.
+    """
+    xs, weights = model.condense(xs)
+    history = []
+    with tqdm(total=n_steps, desc=name, unit="step") as progress:
+        while progress.n < n_steps and not converged(history, tolerance):
+            starts, values = em_chunk(model, starts, xs, weights, pseudo)
+            if not np.isfinite(values).any():
+                raise FloatingPointError(f"{name}: EM is degenerate from every start.")
+            history.append(np.asarray(values))
+            progress.update(CHUNK)
+            progress.set_postfix_str(f"mean log-likelihood {np.nanmax(values):.2f}")
+        progress.total = progress.n
+    return Fit(starts[int(np.nanargmax(values))], starts, np.stack(history))
+
+
+def converged(history, tolerance):
+    """Whether no start has gained much in the last chunk."""
+    if len(history) < 2:
+        return False
+    gains = (history[-1] - history[-2]) / np.abs(history[-1])
+    return np.nanmax(gains) < CHUNK * tolerance

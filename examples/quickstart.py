@@ -1,0 +1,214 @@
+"""Clusters of handwritten digits: one hierarchical model beside the usual separate ones.
+
+A hierarchical mixture of Gaussians explains 64 pixels by ten latents (factor analysis) and the
+latents by a mixture, in one model with one exact likelihood. Here it is fitted by EM to
+scikit-learn's digits, and compared on held-out images with factor analysis, with plain Gaussian
+mixtures, and with dimension reduction and clustering one after the other.
+
+    python examples/quickstart.py [--picture PATH]
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import digits
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pictures
+from fitting import fit_em, mean_log_likelihood, random_starts
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+import harmonium as hm
+
+jax.config.update("jax_enable_x64", True)
+
+N_LATENTS = 10
+N_COMPONENTS = 10
+PICTURE = Path(__file__).parent / "output" / "quickstart.png"
+
+
+class Settings(NamedTuple):
+    """How much to compute."""
+
+    n_starts: int = 8
+    n_steps: int = 400
+
+
+class Entry(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    n_parameters: int | None
+    train: float | None
+    held_out: float | None
+    agreement: float | None
+
+
+# --- fits
+
+
+def fit_images(name, model, starts, data, settings):
+    """EM for a model of images, from a batch of starts."""
+    pseudo = digits.pseudo_images(model, data)
+    return fit_em(model, starts, data.train, pseudo, settings.n_steps, name=name)
+
+
+def fit_lower(name, covariance, data, settings):
+    """Factor analysis (diagonal noise) or probabilistic principal components (isotropic noise)."""
+    model = hm.LinearGaussianModel(hm.Normal(digits.N_PIXELS, covariance), hm.Normal(N_LATENTS))
+    starts = random_starts(model, jax.random.key(0), data.train, settings.n_starts)
+    return model, fit_images(name, model, starts, data, settings)
+
+
+def fit_upper(name, lower, lower_params, data, settings):
+    """The second of two stages: a mixture fitted to expected latents, then joined to the first."""
+    upper = hm.Mixture(lower.pst_man, N_COMPONENTS)
+    latents = lower.expected_latents(lower_params, data.train)
+    typical = digits.standard(upper.obs_man)
+    starts = cluster_starts(upper, latents, typical, settings.n_starts)
+    pseudo = digits.pseudo_observations(upper, typical, data)
+    fit = fit_em(upper, starts, latents, pseudo, settings.n_steps, name=name)
+    model = hm.Hierarchical(lower, upper)
+    return model, model.from_levels(lower_params, fit.params)
+
+
+def fit_hierarchy(name, covariance, data, settings):
+    """Both levels at once."""
+    model = hm.hierarchical_mixture_of_gaussians(
+        digits.N_PIXELS, N_LATENTS, N_COMPONENTS, obs_covariance=covariance
+    )
+    starts = random_starts(model, jax.random.key(0), data.train, settings.n_starts)
+    return model, fit_images(name, model, starts, data, settings)
+
+
+def fit_mixture(name, covariance, data, settings):
+    """A Gaussian mixture of whole images."""
+    model = hm.Mixture(hm.Normal(digits.N_PIXELS, covariance), N_COMPONENTS)
+    typical = digits.average_image(model.obs_man, data)
+    starts = cluster_starts(model, data.train, typical, settings.n_starts)
+    return model, fit_images(name, model, starts, data, settings)
+
+
+def cluster_starts(mixture, xs, typical, n_starts):
+    """Starts from k-means, which suit plain mixtures better than random ones.
+
+    Each component has the moments of a cluster, mixed with a tenth of those of a typical normal.
+    """
+    family = mixture.obs_man
+    typical_mean = family.to_mean(typical)
+
+    def component(weights):
+        cluster = family.average_sufficient_statistic(xs, weights)
+        return family.to_natural(0.9 * cluster + 0.1 * typical_mean)
+
+    def start(labels):
+        weights = jax.nn.one_hot(labels, mixture.n_components, axis=0)
+        return mixture.from_components(jax.vmap(component)(weights), jnp.mean(weights, axis=1))
+
+    labels = [k_means(xs, seed, n_init=1).labels_ for seed in range(n_starts)]
+    return jax.vmap(start)(jnp.stack(labels))
+
+
+def k_means(xs, seed, n_init):
+    """Clusters by scikit-learn's k-means."""
+    return KMeans(N_COMPONENTS, n_init=n_init, random_state=seed).fit(np.asarray(xs))
+
+
+# --- the comparison
+
+
+def compare(data, settings):
+    """Fits all models.
+
+    **Returns:** the lines of the table, and the hierarchical model with its fit, for the picture.
+    """
+    entries = []
+
+    def enter(name, model, params):
+        entries.append(evaluate(name, model, params, data))
+
+    for covariance, reduction, noise in (
+        (hm.Diagonal(), "factor analysis", "diagonal noise"),
+        (hm.Scale(), "PCA", "isotropic noise"),
+    ):
+        lower, fit = fit_lower(reduction, covariance, data, settings)
+        enter(reduction, lower, fit.params)
+        name = f"{reduction}, then mixture"
+        enter(name, *fit_upper(name, lower, fit.params, data, settings))
+        name = f"hierarchical mixture, {noise}"
+        model, fit = fit_hierarchy(name, covariance, data, settings)
+        enter(name, model, fit.params)
+        if covariance == hm.Diagonal():
+            main = model, fit
+
+    for covariance, kind in ((hm.Diagonal(), "diagonal"), (hm.PositiveDefinite(), "full")):
+        name = f"Gaussian mixture, {kind}"
+        model, fit = fit_mixture(name, covariance, data, settings)
+        enter(name, model, fit.params)
+
+    clusters = k_means(data.train, 0, settings.n_starts).predict(np.asarray(data.held_out))
+    agreement = adjusted_rand_score(data.held_out_labels, clusters)
+    entries.append(Entry("k-means (scikit-learn)", None, None, None, agreement))
+    return entries, *main
+
+
+def evaluate(name, model, params, data):
+    """The line of the table for a fitted model."""
+    train = float(mean_log_likelihood(model, params, data.train))
+    held_out = float(mean_log_likelihood(model, params, data.held_out))
+    agreement = None
+    if not isinstance(model, hm.LinearGaussianModel):
+        clusters = model.assign(params, data.held_out)
+        agreement = adjusted_rand_score(data.held_out_labels, clusters)
+    return Entry(name, model.dim, train, held_out, agreement)
+
+
+def table(entries):
+    """The lines of the table, aligned."""
+    header = f"{'model':<39}{'parameters':>10}{'train':>10}{'held-out':>10}{'agreement':>11}"
+    lines = [header, "-" * len(header)]
+    for entry in entries:
+        n_parameters = "-" if entry.n_parameters is None else f"{entry.n_parameters:,}"
+        train, held_out = ("-" if v is None else f"{v:.2f}" for v in (entry.train, entry.held_out))
+        agreement = "-" if entry.agreement is None else f"{entry.agreement:.2f}"
+        lines.append(
+            f"{entry.name:<39}{n_parameters:>10}{train:>10}{held_out:>10}{agreement:>11}"
+        )
+    return "\n".join(lines)
+
+
+def introduction(data):
+    """What is about to be computed."""
+    return (
+        f"{len(data.train)} images of digits to fit, {len(data.held_out)} held out; "
+        f"{N_LATENTS} latents, {N_COMPONENTS} components.\n"
+        f"Some pixels are constant. Every fit has {digits.N_PSEUDO} pseudo-images beside the data:\n"
+        f"the mean image, with variance {digits.average_variance(data):.1f} in every pixel (that of "
+        "an average pixel), whatever the latents.\n"
+        f"They give a constant pixel the variance {digits.variance_floor(data):.2f}; grey levels "
+        "go from 0 to 16.\n"
+    )
+
+
+def main(picture=PICTURE, settings=Settings()):
+    """Fits, prints and draws."""
+    begin = time.perf_counter()
+    data = digits.load()
+    print(introduction(data), flush=True)
+    entries, model, fit = compare(data, settings)
+    print("\nMean log-likelihoods in nats per image; adjusted Rand index of clusters and digits,")
+    print("held out. The best of", settings.n_starts, "starts, by training likelihood.\n")
+    print(table(entries))
+    pictures.draw_hierarchy(picture, model, fit, data)
+    print(f"\nPicture: {picture}")
+    print(f"Time: {time.perf_counter() - begin:.0f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
+    main(parser.parse_args().picture)
