@@ -358,16 +358,10 @@ class Conjugated(Harmonium, Differentiable, Generative):
     ) -> Natural:
         r"""One step of EM, which never lowers the likelihood of the data.
 
-        Mathematically, $\theta \leftarrow$ `to_natural` of the average posterior statistics. Where
-        this has no closed form the M-step is a few damped steps towards it (generalised EM). The
-        latents of the result are standardised.
+        Mathematically, $\theta \leftarrow$ `to_natural` of the average posterior statistics, or a few
+        damped steps towards it where it has no closed form. Latents are then standardised.
 
-        **Arguments:**
-
-        - `point`: natural.
-        - `xs`: a batch of N observations of `obs_man`.
-        - `weights`: (N,), not negative, need not be normalised; equal ones by default.
-        - `batch_size`: how many observations are processed at once.
+        **Arguments:** a natural point, and the data as `mean_posterior_statistics` takes them.
 
         **Returns:** a natural point of the model.
 
