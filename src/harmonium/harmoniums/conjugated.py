@@ -90,7 +90,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
     @property
     @abstractmethod
     def is_quadratic(self) -> bool:
-        """Whether the joint density is Gaussian, so that data matter through two moments only."""
+        """Whether the joint density is Gaussian: two moments of the data are enough."""
 
     @abstractmethod
     def embed_observable(self, embedding: LinearEmbedding) -> "Conjugated":
@@ -132,10 +132,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
     @property
     def lat_man(self) -> Any:
-        """The latent manifold of posterior and prior.
-
-        **Raises:** `TypeError` where they differ.
-        """
+        """The latent manifold of posterior and prior; `TypeError` where they differ."""
         if not self.is_symmetric:
             raise TypeError(
                 f"the posterior's latent manifold {self.pst_man} and the prior's {self.prr_man} "
@@ -358,8 +355,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
     ) -> Natural:
         r"""One step of EM, which never lowers the likelihood of the data.
 
-        Mathematically, $\theta \leftarrow$ `to_natural` of the average posterior statistics, or a few
-        damped steps towards it where it has no closed form. Latents are then standardised.
+        Mathematically, `to_natural` of the average posterior statistics, or a few damped steps
+        towards it where it has no closed form. Latents are then standardised.
 
         **Arguments:** a natural point, and the data as `mean_posterior_statistics` takes them.
 
