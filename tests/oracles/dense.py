@@ -154,6 +154,41 @@ def _of_linear_gaussian(model: Any, point: Any) -> Information:
     return Information(below.log_weights + above.log_weights, precisions, locations)
 
 
+class Chain(NamedTuple):
+    """Linear Gaussian levels (loadings, offset, noise) from the bottom, and a mixture on top."""
+
+    levels: list
+    top: Gaussians
+
+    def joint(self) -> Gaussians:
+        """The Gaussian mixture over all levels, observables first."""
+        means, covariances = self.top.means, self.top.covariances
+        for loadings, offset, noise in reversed(self.levels):
+            reach = np.zeros((len(loadings), means.shape[1]))
+            reach[:, : loadings.shape[1]] = loadings
+            cross = reach @ covariances
+            below = cross @ reach.T + noise
+            upper = np.concatenate([below, cross], axis=2)
+            lower = np.concatenate([np.swapaxes(cross, 1, 2), covariances], axis=2)
+            covariances = np.concatenate([upper, lower], axis=1)
+            means = np.concatenate([means @ reach.T + offset, means], axis=1)
+        return Gaussians(self.top.weights, means, covariances)
+
+
+def read_chain(model: Any, point: Any) -> Chain:
+    """The levels of a point, by the public accessors and the library's own priors."""
+    levels = []
+    while isinstance(model, hm.Hierarchical):
+        lower = model.lwr_hrm
+        interaction = lower.int_man.adopt(point.interaction)
+        lower_point = lower.point(point.observable, interaction, lower.pst_man.zeros())
+        noise = full_matrix(lower.obs_man, lower.obs_man.covariance(point.observable))
+        offset = np.asarray(lower.obs_man.mean(point.observable))
+        levels.append((np.asarray(lower.loadings(lower_point)), offset, noise))
+        model, point = model.prr_man, model.prior(point)
+    return Chain(levels, gaussians(model, point))
+
+
 def random_point(model: Any, seed: int) -> Any:
     """A valid natural point of a model, nothing of which is zero.
 

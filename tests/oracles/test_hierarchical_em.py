@@ -1,7 +1,6 @@
 """EM of hierarchical mixtures of Gaussians against an implementation in NumPy."""
 
 import itertools
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,27 +12,6 @@ from scipy.special import logsumexp
 import harmonium as hm
 
 from . import dense
-
-
-class Chain(NamedTuple):
-    """Linear Gaussian levels (loadings, offset, noise) from the bottom, and a mixture on top."""
-
-    levels: list
-    top: dense.Gaussians
-
-    def joint(self):
-        """The Gaussian mixture over all levels, observables first."""
-        means, covariances = self.top.means, self.top.covariances
-        for loadings, offset, noise in reversed(self.levels):
-            reach = np.zeros((len(loadings), means.shape[1]))
-            reach[:, : loadings.shape[1]] = loadings
-            cross = reach @ covariances
-            below = cross @ reach.T + noise
-            upper = np.concatenate([below, cross], axis=2)
-            lower = np.concatenate([np.swapaxes(cross, 1, 2), covariances], axis=2)
-            covariances = np.concatenate([upper, lower], axis=1)
-            means = np.concatenate([means @ reach.T + offset, means], axis=1)
-        return dense.Gaussians(self.top.weights, means, covariances)
 
 
 def em_step(chain, structures, xs):
@@ -65,7 +43,7 @@ def em_step(chain, structures, xs):
     centres = np.stack([m[top] for m in means]) / weights[:, None]
     seconds = np.stack([m[top, top] for m in moments]) / weights[:, None, None]
     spreads = seconds - np.einsum("ki,kj->kij", centres, centres)
-    return Chain(levels, dense.Gaussians(weights, centres, spreads))
+    return dense.Chain(levels, dense.Gaussians(weights, centres, spreads))
 
 
 def structured(residual, structure):
@@ -75,20 +53,6 @@ def structured(residual, structure):
     return np.diag(
         diagonal if structure == hm.Diagonal() else np.full_like(diagonal, diagonal.mean())
     )
-
-
-def read_chain(model, point):
-    """The levels of a point, by the public accessors."""
-    levels = []
-    while isinstance(model, hm.Hierarchical):
-        lower = model.lwr_hrm
-        interaction = lower.int_man.adopt(point.interaction)
-        lower_point = lower.point(point.observable, interaction, lower.pst_man.zeros())
-        noise = dense.full_matrix(lower.obs_man, lower.obs_man.covariance(point.observable))
-        offset = np.asarray(lower.obs_man.mean(point.observable))
-        levels.append((np.asarray(lower.loadings(lower_point)), offset, noise))
-        model, point = model.prr_man, model.prior(point)
-    return Chain(levels, dense.gaussians(model, point))
 
 
 MODELS = {
@@ -120,7 +84,7 @@ def test_a_step_is_that_of_a_plain_implementation(name):
     model = MODELS[name]
     point = dense.random_point(model, seed=72)
     xs = data(model.obs_man.data_dim)
-    chain = read_chain(model, point)
+    chain = dense.read_chain(model, point)
     start = dense.observable(model, point)
     np.testing.assert_allclose(
         chain.joint().marginal(slice(0, xs.shape[1])).means, start.means, rtol=1e-9, atol=1e-11
