@@ -24,7 +24,7 @@ from harmonium.geometry.point import (
     Natural,
     Point,
 )
-from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.product import check_kinds, check_parts, ravel_parts, unravel_parts
 from harmonium.geometry.structure import Structure
 
 
@@ -44,14 +44,20 @@ class LinearMapPoint(Point):
     def __check_init__(self):
         linear_map: Any = self.manifold
         shapes = linear_map.domain_shapes
-        check_parts(self, self.rows, (linear_map.cod_emb.sub_man,) * len(shapes))
+        check_kinds(self, self.rows, (linear_map.cod_emb.sub_man,) * len(shapes))
+        batches = set()
         for row, shape in zip(self.rows, shapes, strict=True):
-            leading = row.batch_shape[len(row.batch_shape) - len(shape) :] if shape else ()
-            if leading != shape:
+            split = len(row.batch_shape) - len(shape)
+            batches.add(row.batch_shape[:split])
+            if split < 0 or row.batch_shape[split:] != shape:
                 raise ValueError(
                     f"a point of {self.manifold} has rows with batch axes (*batch, "
                     f"{', '.join(map(str, shape))}), got {row.batch_shape}."
                 )
+        if len(batches) > 1:
+            raise ValueError(
+                f"the rows of a point of {self.manifold} have different batch axes: {batches}."
+            )
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

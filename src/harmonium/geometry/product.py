@@ -39,6 +39,16 @@ class ProductPoint(Point):
 
 def check_parts(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]) -> None:
     """Checks that the parts of a point have the manifolds, coordinates and batch of the whole."""
+    check_kinds(whole, points, manifolds)
+    batches = {point.batch_shape for point in points}
+    if len(batches) > 1:
+        raise ValueError(
+            f"the parts of a point of {whole.manifold} have different batch axes: {batches}."
+        )
+
+
+def check_kinds(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]) -> None:
+    """Checks that the parts of a point have the manifolds and coordinates of the whole."""
     if tuple(point.manifold for point in points) != manifolds:
         raise TypeError(
             f"a point of {whole.manifold} consists of points of {', '.join(map(repr, manifolds))}; "
@@ -48,11 +58,6 @@ def check_parts(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifo
         raise TypeError(
             f"a {whole.coordinates.value} point of {whole.manifold} consists of "
             f"{whole.coordinates.value} points, got {[p.coordinates.value for p in points]}."
-        )
-    batches = {point.batch_shape for point in points}
-    if len(batches) > 1:
-        raise ValueError(
-            f"the parts of a point of {whole.manifold} have different batch axes: {batches}."
         )
 
 

@@ -1,0 +1,101 @@
+"""Points: arithmetic, batches, labels, and their text."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import harmonium as hm
+
+NORMAL = hm.Normal(2)
+POINT = NORMAL.from_mean_covariance([1.0, -1.0], [[2.0, 0.3], [0.3, 1.0]])
+MODEL = hm.Mixture(NORMAL, 3)
+
+
+def close(actual, expected):
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+def test_points_form_a_vector_space():
+    close(POINT + POINT, 2 * POINT)
+    close(POINT - POINT, NORMAL.zeros())
+    close(-POINT, POINT * -1.0)
+    close(POINT / 4, 0.25 * POINT)
+    close(POINT * jnp.asarray(3.0), POINT * np.float64(3.0))
+
+
+def test_batches_are_points_and_yield_points():
+    batch = jax.vmap(MODEL.initialize)(jax.random.split(jax.random.key(0), 4))
+    assert batch.batch_shape == (4,)
+    assert len(batch) == 4
+    assert [p.batch_shape for p in batch] == [()] * 4
+    close(batch[-1], batch[3])
+    close(batch[1:3][0], batch[1])
+    close(list(batch)[2], batch[2])
+    components = MODEL.components(batch[0])
+    assert components.batch_shape == (3,)
+
+
+def test_gradients_carry_the_dual_label():
+    gradient = hm.gradient(MODEL.log_partition_function)(MODEL.initialize(jax.random.key(0)))
+    assert isinstance(gradient, hm.Mean)
+    assert isinstance(gradient.interaction.rows[0], hm.Mean)
+    back = hm.gradient(NORMAL.negative_entropy)(NORMAL.to_mean(POINT))
+    assert isinstance(back, hm.Natural)
+
+
+def test_points_are_pytrees_that_optimisers_take():
+    optimiser = optax.sgd(1e-2)
+    loss = NORMAL.log_partition_function
+    gradient = jax.grad(loss)(POINT)
+    assert isinstance(gradient, hm.Natural)
+    updates, _ = optimiser.update(gradient, optimiser.init(POINT), POINT)
+    assert loss(optax.apply_updates(POINT, updates)) < loss(POINT)
+
+
+def test_coordinates_are_dual_to_each_other():
+    assert hm.Coordinates.NATURAL.dual is hm.Coordinates.MEAN
+    assert hm.Coordinates.MEAN.dual is hm.Coordinates.NATURAL
+    assert isinstance(POINT, hm.Natural)
+    assert not isinstance(POINT, hm.Mean)
+    assert not isinstance(3.0, hm.Natural)
+
+
+def test_dot_pairs_in_either_order():
+    mean = NORMAL.to_mean(POINT)
+    expected = sum(
+        float(np.sum(np.asarray(a) * np.asarray(b)))
+        for a, b in zip(jax.tree.leaves(POINT), jax.tree.leaves(mean), strict=True)
+    )
+    close(hm.dot(POINT, mean), expected)
+    close(hm.dot(mean, POINT), expected)
+
+
+def test_null_and_pair():
+    null = hm.Null()
+    assert null.dim == 0
+    assert null.ravel(null.zeros()).shape == (0,)
+    pair = hm.Pair(NORMAL, hm.Categorical(3))
+    assert pair.dim == NORMAL.dim + 2
+    point = pair.unravel(jnp.arange(7.0))
+    np.testing.assert_array_equal(pair.ravel(point), np.arange(7.0))
+    component = hm.ComponentEmbedding(pair, 1)
+    np.testing.assert_array_equal(component.restrict(point).values, [5.0, 6.0])
+
+
+def test_points_under_jit_show_shapes():
+    shown = []
+    jax.jit(lambda p: shown.append(repr(p)) or p)(POINT)
+    assert "location = f64[2]" in shown[0] or "location = f32[2]" in shown[0]
+    assert repr(POINT).startswith("natural point of Normal(2, PositiveDefinite())")
+
+
+def test_equal_structures_hash_alike_and_differ_otherwise():
+    assert hm.Mixture(hm.Normal(2), 3) == MODEL
+    assert hash(hm.Mixture(hm.Normal(2), 3)) == hash(MODEL)
+    assert hm.Mixture(hm.Normal(2, hm.Diagonal()), 3) != MODEL
+    assert hm.Product(hm.Normal(2), hm.Normal(2)) != hm.Product(hm.Normal(2))
+    with pytest.raises(TypeError, match="no length"):
+        len(POINT)
