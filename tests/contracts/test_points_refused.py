@@ -140,8 +140,8 @@ HOOKS = {
     "sample_one": (NATURAL, lambda s, p: s.model.sample_one(_key(), p)),
     "pair_statistics": (NATURAL, lambda s, p: s.model.pair_statistics(p, s.xs)),
     "likelihood_to_natural": (MEAN, lambda s, p: s.model.likelihood_to_natural(p)),
-    "standardize_under point": (NATURAL, lambda s, p: s.model.standardize_under(p, s.natural)),
-    "standardize_under prior": (NATURAL, lambda s, p: s.model.standardize_under(s.natural, p)),
+    "standardize_under point": (NATURAL, lambda s, p: s.model.standardize_under(p, s.mean.latent)),
+    "standardize_under latent": (MEAN, lambda s, p: s.model.standardize_under(s.natural, p)),
     "standardizing_map": (MEAN, lambda s, p: s.model.standardizing_map(p)),
     "observable_translations points": (
         NATURAL,
