@@ -1,6 +1,7 @@
 """Linear Gaussian models: factor analysis, probabilistic principal components, and relatives."""
 
 import functools
+import math
 from typing import Any
 
 import equinox as eqx
@@ -115,7 +116,8 @@ class LinearGaussianModel(Conjugated):
         """Random loadings, a random observable, and a standard normal prior."""
         loading_key, noise_key = jax.random.split(key)
         shape = (self.obs_man.data_dim, self.pst_man.data_dim)
-        loadings = jax.random.normal(loading_key, shape) / jnp.sqrt(shape[1])
+        loadings = jax.random.normal(loading_key, (math.prod(shape),)).reshape(shape)
+        loadings = loadings / jnp.sqrt(shape[1])
         observable = self.obs_man.initialize(noise_key)
         return self._from_parts(loadings, observable)
 
@@ -129,7 +131,8 @@ class LinearGaussianModel(Conjugated):
         loading_key, noise_key = jax.random.split(key)
         centred = xs - jnp.mean(xs, axis=0)[None]
         shape = (len(xs), self.pst_man.data_dim)
-        mixing = jax.random.normal(loading_key, shape, xs.dtype)
+        # Drawn flat: under vmap, XLA takes seconds to compile a draw of two axes.
+        mixing = jax.random.normal(loading_key, (math.prod(shape),), xs.dtype).reshape(shape)
         loadings = centred.T @ mixing / jnp.sqrt(2.0 * shape[0] * shape[1])
         observable = self.obs_man.initialize_from_sample(noise_key, xs)
         if self.obs_man.covariance_structure != Identity():
