@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from fitting import Pseudo
@@ -29,6 +30,7 @@ def load():
     return Digits(*map(jnp.asarray, train_test_split(images, labels, random_state=0)))
 
 
+@eqx.filter_jit
 def isotropic(normal, mean, variance):
     """The point of a normal family with this mean, and this variance in all directions.
 
@@ -78,7 +80,13 @@ def pseudo_observations(model, observable, data):
     pixels of pseudo-images vary, and their latents, standard normal or uniform, tell nothing about
     them.
     """
-    return Pseudo(model.to_mean(blank(model, observable)), share(data))
+    return Pseudo(blank_statistics(model, observable), share(data))
+
+
+@eqx.filter_jit
+def blank_statistics(model, observable):
+    """The mean coordinates of the model without structure."""
+    return model.to_mean(blank(model, observable))
 
 
 def average_variance(data):

@@ -40,6 +40,18 @@ def mean_log_likelihood(model, params, xs, weights=None):
     return model.average_log_observable_density(params, xs, weights)
 
 
+@eqx.filter_jit
+def expected_latents(model, params, xs):
+    """Where observations lie in the latent space of the lowest level."""
+    return model.expected_latents(params, xs)
+
+
+@eqx.filter_jit
+def clusters(model, params, xs):
+    """The most probable component of each observation."""
+    return model.assign(params, xs)
+
+
 def em_step(model, params, xs, weights=None, pseudo=None):
     """One step of EM, with or without pseudo-observations.
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib
@@ -10,46 +11,35 @@ import numpy as np
 import harmonium as hm
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
+import matplotlib.pyplot as plt
 
 DIGIT_COLORS = matplotlib.colormaps["tab10"].colors
 
 
 def draw_hierarchy(path, model, fit, data):
     """A hierarchical mixture of Gaussians: its latents, training, components and samples."""
-    figure = plt.figure(figsize=(11, 10.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.25, 1])
-    latents, training = top.subplots(1, 2, width_ratios=[1.45, 1])
+    figure = plt.figure(figsize=(11, 8), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.75, 1], hspace=0.04)
+    latents, training = top.subplots(1, 2, width_ratios=[1.5, 1])
     draw_latents(latents, model, fit.params, data)
     draw_training(training, fit.history)
-    left, right = bottom.subfigures(1, 2)
-    left.suptitle("Mean image of each component, and its weight")
+    left, right = bottom.subplots(1, 2)
     means, weights = component_means(model, fit.params)
-    draw_images(left, means, 4, [f"{weight:.2f}" for weight in weights])
-    right.suptitle("Generated images")
-    draw_images(right, model.observable_sample(jax.random.key(1), fit.params, (40,)), 8)
+    left.set_title("Mean image and weight of each component")
+    draw_images(left, means, 5, [f"{weight:.2f}" for weight in weights])
+    right.set_title("Generated images")
+    draw_images(right, generated_images(model, fit.params, 40), 10)
     save(figure, path)
 
 
 def draw_latents(axes, model, params, data):
-    """Expected latents of held-out images, and the components that they were not told about.
-
-    The latents are standardised, so the directions in which the components' means vary most are
-    those that tell components apart best.
-    """
-    upper = model.upr_hrm
-    prior = model.prior(params)
-    components, weights = upper.components(prior), upper.weights(prior)
-    means = jax.vmap(upper.obs_man.mean)(components)
-    covariances = jax.vmap(upper.obs_man.covariance)(components)
-    directions = jnp.linalg.eigh((weights[:, None] * means).T @ means)[1][:, :-3:-1]
-
-    latents = model.expected_latents(params, data.held_out) @ directions
+    """Expected latents of held-out images, and components, which know nothing of the labels."""
+    means, covariances, latents = projected_latents(model, params, data.held_out)
     for digit, color in enumerate(DIGIT_COLORS):
         shown = latents[data.held_out_labels == digit]
         axes.scatter(*shown.T, s=16, color=color, label=digit, alpha=0.8, linewidths=0)
     for mean, covariance in zip(means, covariances, strict=True):
-        axes.plot(*ellipse(mean @ directions, directions.T @ covariance @ directions), "0.25", lw=1)
+        axes.plot(*ellipse(mean, covariance), "0.25", lw=1)
     axes.set(
         title="Held-out images in latent space (lines: components, 1.5 s.d.)",
         xlabel="first discriminating direction",
@@ -57,6 +47,23 @@ def draw_latents(axes, model, params, data):
     )
     axes.set_aspect("equal", "datalim")
     axes.legend(title="digit", ncols=1, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+@eqx.filter_jit
+def projected_latents(model, params, xs):
+    """Components and expected latents of observations, in two dimensions.
+
+    The latents are standardised, so the two directions in which the components' means vary most
+    are those that tell components apart best.
+    """
+    upper = model.upr_hrm
+    prior = model.prior(params)
+    components, weights = upper.components(prior), upper.weights(prior)
+    means = jax.vmap(upper.obs_man.mean)(components)
+    covariances = jax.vmap(upper.obs_man.covariance)(components)
+    directions = jnp.linalg.eigh((weights[:, None] * means).T @ means)[1][:, :-3:-1]
+    latents = model.expected_latents(params, xs)
+    return means @ directions, directions.T @ covariances @ directions, latents @ directions
 
 
 def ellipse(mean, covariance, radius=1.5):
@@ -81,6 +88,7 @@ def draw_training(axes, history, chunk=10):
     axes.legend(loc="lower right", frameon=False)
 
 
+@eqx.filter_jit
 def component_means(model, params):
     """The expected image of each component, and the components' weights."""
     upper = model.upr_hrm
@@ -93,16 +101,25 @@ def component_means(model, params):
     return jax.vmap(image)(latents), upper.weights(prior)
 
 
-def draw_images(figure, images, n_columns, titles=None):
-    """A grid of images of digits."""
-    n_rows = -(-len(images) // n_columns)
-    grid = figure.subplots(n_rows, n_columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for i, (axes, image) in enumerate(zip(grid.flat, images, strict=False)):
-        axes.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
-        if titles is not None:
-            axes.set_title(titles[i], fontsize=9)
+@eqx.filter_jit
+def generated_images(model, params, n, seed=1):
+    """Images that the model makes up."""
+    return model.observable_sample(jax.random.key(seed), params, (n,))
+
+
+def draw_images(axes, images, n_columns, captions=()):
+    """Images of digits in a grid, with captions below them."""
+    gap = 2 if len(captions) else 1
+    margins = ((0, 0), (0, gap), (0, 1))
+    tiles = np.pad(np.reshape(images, (-1, 8, 8)), margins, constant_values=np.nan)
+    n_rows = len(tiles) // n_columns
+    rows = tiles[: n_rows * n_columns].reshape(n_rows, n_columns, *tiles.shape[1:])
+    axes.imshow(np.block([list(row) for row in rows]), cmap="gray_r", vmin=0, vmax=16)
+    for i, caption in enumerate(captions):
+        row, column = divmod(i, n_columns)
+        x, y = 9 * column + 3.5, (8 + gap) * row + 8.4
+        axes.text(x, y, caption, ha="center", va="center", fontsize=9)
+    axes.set_axis_off()
 
 
 def save(figure, path):

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import digits
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pictures
-from fitting import fit_em, mean_log_likelihood, random_starts
+from fitting import clusters, expected_latents, fit_em, mean_log_likelihood, random_starts
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
@@ -32,10 +33,10 @@ PICTURE = Path(__file__).parent / "output" / "quickstart.png"
 
 
 class Settings(NamedTuple):
-    """How much to compute."""
+    """How much to compute: the number of starts, and the largest number of EM steps."""
 
-    n_starts: int = 8
-    n_steps: int = 400
+    n_starts: int
+    n_steps: int
 
 
 class Entry(NamedTuple):
@@ -67,7 +68,7 @@ def fit_lower(name, covariance, data, settings):
 def fit_upper(name, lower, lower_params, data, settings):
     """The second of two stages: a mixture fitted to expected latents, then joined to the first."""
     upper = hm.Mixture(lower.pst_man, N_COMPONENTS)
-    latents = lower.expected_latents(lower_params, data.train)
+    latents = expected_latents(lower, lower_params, data.train)
     typical = digits.standard(upper.obs_man)
     starts = cluster_starts(upper, latents, typical, settings.n_starts)
     pseudo = digits.pseudo_observations(upper, typical, data)
@@ -94,23 +95,28 @@ def fit_mixture(name, covariance, data, settings):
 
 
 def cluster_starts(mixture, xs, typical, n_starts):
-    """Starts from k-means, which suit plain mixtures better than random ones.
+    """Starts from k-means, which suit plain mixtures better than random ones."""
+    labels = jnp.stack([k_means(xs, seed, n_init=1).labels_ for seed in range(n_starts)])
+    return starts_from_labels(mixture, xs, typical, labels)
+
+
+@eqx.filter_jit
+def starts_from_labels(mixture, xs, typical, labels):
+    """Mixtures of clusters, given a batch of clusterings.
 
     Each component has the moments of a cluster, mixed with a tenth of those of a typical normal.
     """
     family = mixture.obs_man
-    typical_mean = family.to_mean(typical)
 
     def component(weights):
         cluster = family.average_sufficient_statistic(xs, weights)
-        return family.to_natural(0.9 * cluster + 0.1 * typical_mean)
+        return family.to_natural(0.9 * cluster + 0.1 * family.to_mean(typical))
 
     def start(labels):
         weights = jax.nn.one_hot(labels, mixture.n_components, axis=0)
         return mixture.from_components(jax.vmap(component)(weights), jnp.mean(weights, axis=1))
 
-    labels = [k_means(xs, seed, n_init=1).labels_ for seed in range(n_starts)]
-    return jax.vmap(start)(jnp.stack(labels))
+    return jax.vmap(start)(labels)
 
 
 def k_means(xs, seed, n_init):
@@ -150,8 +156,8 @@ def compare(data, settings):
         model, fit = fit_mixture(name, covariance, data, settings)
         enter(name, model, fit.params)
 
-    clusters = k_means(data.train, 0, settings.n_starts).predict(np.asarray(data.held_out))
-    agreement = adjusted_rand_score(data.held_out_labels, clusters)
+    k_clusters = k_means(data.train, 0, settings.n_starts).predict(np.asarray(data.held_out))
+    agreement = agreement_with_digits(k_clusters, data)
     entries.append(Entry("k-means (scikit-learn)", None, None, None, agreement))
     return entries, *main
 
@@ -162,9 +168,13 @@ def evaluate(name, model, params, data):
     held_out = float(mean_log_likelihood(model, params, data.held_out))
     agreement = None
     if not isinstance(model, hm.LinearGaussianModel):
-        clusters = model.assign(params, data.held_out)
-        agreement = adjusted_rand_score(data.held_out_labels, clusters)
+        agreement = agreement_with_digits(clusters(model, params, data.held_out), data)
     return Entry(name, model.dim, train, held_out, agreement)
+
+
+def agreement_with_digits(clusters, data):
+    """The adjusted Rand index: 1 if clusters are digits, 0 on average if they are random."""
+    return adjusted_rand_score(data.held_out_labels, clusters)
 
 
 def table(entries):
@@ -175,27 +185,27 @@ def table(entries):
         n_parameters = "-" if entry.n_parameters is None else f"{entry.n_parameters:,}"
         train, held_out = ("-" if v is None else f"{v:.2f}" for v in (entry.train, entry.held_out))
         agreement = "-" if entry.agreement is None else f"{entry.agreement:.2f}"
-        lines.append(
-            f"{entry.name:<39}{n_parameters:>10}{train:>10}{held_out:>10}{agreement:>11}"
-        )
+        lines.append(f"{entry.name:<39}{n_parameters:>10}{train:>10}{held_out:>10}{agreement:>11}")
     return "\n".join(lines)
 
 
 def introduction(data):
     """What is about to be computed."""
+    variance, floor = digits.average_variance(data), digits.variance_floor(data)
     return (
         f"{len(data.train)} images of digits to fit, {len(data.held_out)} held out; "
         f"{N_LATENTS} latents, {N_COMPONENTS} components.\n"
-        f"Some pixels are constant. Every fit has {digits.N_PSEUDO} pseudo-images beside the data:\n"
-        f"the mean image, with variance {digits.average_variance(data):.1f} in every pixel (that of "
-        "an average pixel), whatever the latents.\n"
-        f"They give a constant pixel the variance {digits.variance_floor(data):.2f}; grey levels "
-        "go from 0 to 16.\n"
+        "Some pixels are constant. So every fit has, beside the data, the statistics of "
+        f"{digits.N_PSEUDO} pseudo-images:\n"
+        f"the mean image, with variance {variance:.1f} (that of an average pixel) in each pixel, "
+        "whatever the latents.\n"
+        f"They give a constant pixel a variance of {floor:.2f}; grey levels go from 0 to 16.\n"
     )
 
 
-def main(picture=PICTURE, settings=Settings()):
+def main(picture=PICTURE, n_starts=8, n_steps=400):
     """Fits, prints and draws."""
+    settings = Settings(n_starts, n_steps)
     begin = time.perf_counter()
     data = digits.load()
     print(introduction(data), flush=True)
