@@ -1,7 +1,7 @@
 """Settings of the whole test suite, made before JAX computes anything.
 
 `HARMONIUM_PRECISION` (64, the default, or 32) sets the floating point type of all tests but the
-laws, which run in both.
+laws, of which most run in both.
 """
 
 import os

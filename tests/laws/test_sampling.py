@@ -22,7 +22,7 @@ def _assert_mean_statistics(case, xs):
     assert np.all(deviations <= 5 * standard_errors + 1 / N_DRAWS)
 
 
-@over(CATALOGUE)
+@over(CATALOGUE, both=True)
 def test_samples_have_the_mean_statistics(case):
     _assert_mean_statistics(case, case.draws)
 

@@ -1,0 +1,86 @@
+"""What embeddings refuse, and how they compose; their laws are in `tests/laws`."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import harmonium as hm
+from harmonium.geometry.embedding import compose
+from tests.catalogue import EMBEDDINGS
+from tests.numbers import assert_close
+
+MEAN = hm.Coordinates.MEAN
+
+
+@pytest.mark.parametrize("build", EMBEDDINGS.values(), ids=EMBEDDINGS)
+def test_embedding_means_and_projecting_naturals_is_refused(build):
+    embedding = build()
+    with pytest.raises(Exception, match=r"(?i)natural|Natural"):
+        embedding.embed(embedding.sub_man.zeros(MEAN))
+    with pytest.raises(Exception, match=r"(?i)mean|Mean"):
+        embedding.project(embedding.amb_man.zeros())
+
+
+def test_compositions_drop_identities():
+    location = hm.LocationEmbedding(hm.Normal(2))
+    assert compose(hm.IdentityEmbedding(hm.Normal(2)), location) == location
+    assert compose(location, hm.IdentityEmbedding(hm.Euclidean(2))) == location
+
+
+def test_compositions_must_fit():
+    with pytest.raises(TypeError, match="same manifold"):
+        hm.ComposedEmbedding(
+            hm.LocationEmbedding(hm.Normal(2)), hm.IdentityEmbedding(hm.Euclidean(3))
+        )
+
+
+def test_translations_of_compositions_associate():
+    model = hm.Mixture(hm.Normal(2), 2)
+    diagonal = hm.Normal(2, hm.Diagonal())
+    first = hm.ObservableEmbedding(model)
+    second = hm.NormalCovarianceEmbedding(diagonal, hm.Normal(2))
+    third = hm.LocationEmbedding(diagonal)
+    left = hm.ComposedEmbedding(hm.ComposedEmbedding(first, second), third)
+    right = hm.ComposedEmbedding(first, hm.ComposedEmbedding(second, third))
+    point = model.initialize(jax.random.key(0))
+    shift = hm.Euclidean(2).unravel(jnp.asarray([1.0, -2.0]))
+    assert_close(left.translate(point, shift), right.translate(point, shift), 10)
+    points = jax.tree.map(lambda leaf: leaf[None], point)
+    shifts = jax.tree.map(lambda leaf: leaf[None], shift)
+    found, expected = left.translations(points, shifts), right.translations(points, shifts)
+    assert_close(found.log_partitions, expected.log_partitions)
+    assert_close(found.total(jnp.ones((1, 1))), expected.total(jnp.ones((1, 1))))
+
+
+@pytest.mark.parametrize(
+    ("sub", "amb"),
+    [
+        (hm.Normal(2), hm.Normal(2, hm.Diagonal())),
+        (hm.Normal(2, hm.Diagonal()), hm.Normal(2, hm.Scale())),
+        (hm.Normal(2, hm.Identity()), hm.Normal(2)),
+        (hm.Normal(2, hm.Identity()), hm.Normal(2, hm.Scale())),
+    ],
+    ids=repr,
+)
+def test_fuller_covariances_do_not_embed_into_sparser_ones(sub, amb):
+    with pytest.raises(TypeError, match="cannot embed"):
+        hm.NormalCovarianceEmbedding(sub, amb)
+
+
+def test_covariances_of_other_lengths_do_not_embed():
+    with pytest.raises(TypeError, match="different lengths"):
+        hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(3))
+
+
+def test_the_embedded_normal_is_the_same_distribution(getkey):
+    sub, amb = hm.Normal(2, hm.Diagonal()), hm.Normal(2)
+    point, x = sub.initialize(getkey()), jnp.asarray([0.3, -1.0])
+    embedded = hm.NormalCovarianceEmbedding(sub, amb).embed(point)
+    assert_close(amb.log_density(embedded, x), sub.log_density(point, x))
+
+
+def test_embeddings_keep_the_floating_point_type(getkey):
+    model = hm.Mixture(hm.Normal(2), 2)
+    point = jax.tree.map(lambda a: a.astype(jnp.float32), hm.Normal(2).initialize(getkey()))
+    embedded = hm.ObservableEmbedding(model).embed(point)
+    assert {leaf.dtype for leaf in jax.tree.leaves(embedded)} == {jnp.dtype("float32")}
