@@ -57,12 +57,12 @@ def em_step(model, params, xs, weights=None, pseudo=None):
 
     The E-step averages the statistics of data completed by their latents: mean coordinates. So
     pseudo-observations that are complete already, latents included, simply enter the average.
+    Without them, this is `expectation_maximization`.
     """
     if pseudo is None:
         return model.expectation_maximization(params, xs, weights)
     data = model.mean_posterior_statistics(params, xs, weights)
-    mean = (1 - pseudo.share) * data + pseudo.share * pseudo.statistics
-    return model.standardize(model.improve(mean, params))
+    return model.improve((1 - pseudo.share) * data + pseudo.share * pseudo.statistics, params)
 
 
 @eqx.filter_jit
@@ -99,7 +99,8 @@ def fit_em(model, starts, xs, pseudo=None, n_steps=400, tolerance=2e-6, name="EM
             progress.update(CHUNK)
             progress.set_postfix_str(f"mean log-likelihood {np.nanmax(values):.2f}")
         progress.total = progress.n
-    return Fit(starts[int(np.nanargmax(values))], starts, np.stack(history))
+    best = starts[int(np.nanargmax(values))]
+    return Fit(model.standardize(best), starts, np.stack(history))
 
 
 def converged(history, tolerance):
