@@ -19,9 +19,9 @@ class Grid(hm.Differentiable):
     def dim(self):
         return self.degree
 
-    @property
-    def nodes(self):
-        return jnp.linspace(-1, 1, self.n_nodes)
+    def _powers(self):
+        nodes = jnp.linspace(-1, 1, self.n_nodes)
+        return jnp.stack([nodes**k for k in range(1, self.degree + 1)], axis=1)
 
     def zeros(self, coordinates=NATURAL):
         return hm.VectorPoint(jnp.zeros(self.degree), self, coordinates)
@@ -41,15 +41,13 @@ class Grid(hm.Differentiable):
         return (x >= 0) & (x < self.n_nodes)
 
     def sufficient_statistic(self, x):
-        powers = self.nodes[x] ** jnp.arange(1, self.degree + 1)
-        return hm.VectorPoint(powers, self, hm.Coordinates.MEAN)
+        return hm.VectorPoint(self._powers()[x], self, hm.Coordinates.MEAN)
 
     def log_base_measure(self, x):
         return jnp.where(self.in_support(x), 0.0, -jnp.inf)
 
     def log_partition_kernel(self, point):
-        powers = self.nodes[:, None] ** jnp.arange(1, self.degree + 1)[None]
-        return jax.nn.logsumexp(powers @ point.values)
+        return jax.nn.logsumexp(self._powers() @ point.values)
 
     def initialize(self, key):
         return self.unravel(jax.random.normal(key, (self.degree,)))

@@ -17,7 +17,7 @@ def _data():
 
 
 def _rows(xs):
-    return {"sum": jnp.sum(xs["a"], axis=1), "square": xs["b"][:, None] ** 2 + xs["a"] * 0}
+    return {"sum": jnp.sum(xs["a"], axis=1), "square": xs["b"][:, None] ** 2}
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -180,6 +180,7 @@ def _attach_derivatives(
         max_steps=2,
         throw=False,
         adjoint=optx.ImplicitAdjoint(linear_solver),
+        tags=frozenset({lx.positive_semidefinite_tag}),  # the Fisher information
     ).value
 
 
