@@ -5,6 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+import optax
 from tqdm import tqdm
 
 import harmonium as hm
@@ -74,6 +75,25 @@ def em_chunk(model, batch, xs, weights, pseudo):
 
     batch, _ = jax.lax.scan(step, batch, length=CHUNK)
     return batch, jax.vmap(lambda p: mean_log_likelihood(model, p, xs, weights))(batch)
+
+
+@eqx.filter_jit
+def gradient_ascent(model, params, xs, pseudo, n_steps, learning_rate=1e-3):
+    """Adam on what EM climbs: the exact log-likelihood, and that of the pseudo-observations."""
+
+    def loss(params):
+        data = model.average_log_observable_density(params, xs)
+        complete = hm.dot(params, pseudo.statistics) - model.log_partition_function(params)
+        return -(1 - pseudo.share) * data - pseudo.share * complete
+
+    def step(state, _):
+        params, optimizer_state = state
+        updates, optimizer_state = optimizer.update(jax.grad(loss)(params), optimizer_state)
+        return (optax.apply_updates(params, updates), optimizer_state), None
+
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, n_steps))
+    (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), length=n_steps)
+    return params
 
 
 def fit_em(model, starts, xs, pseudo=None, n_steps=400, tolerance=2e-6, name="EM"):

@@ -32,6 +32,44 @@ def draw_hierarchy(path, model, fit, data):
     save(figure, path)
 
 
+LEVELS = ("component\nE[x | k]", "second latents\nE[x | z]", "first latents\nE[x | y]", "sample\nx")
+
+
+def draw_levels(path, fitted, n_samples=8):
+    """What each level of stacks of three adds to samples, for models and their parameters."""
+    figure, grid = plt.subplots(1, len(fitted), figsize=(11, 3.6), layout="constrained")
+    for axes, (name, (model, params)) in zip(grid, fitted.items(), strict=True):
+        images = ancestral_images(model, params, n_samples)
+        axes.set_title(name)
+        draw_images(axes, jnp.concatenate(images), n_samples)
+    for i, level in enumerate(LEVELS):
+        grid[0].text(-2, 9 * i + 3.5, level, ha="right", va="center", fontsize=10)
+    save(figure, path)
+
+
+@eqx.filter_jit
+def ancestral_images(model, params, n, seed=0):
+    """Samples from the top down: expected images given what is known at each level, and images."""
+    middle, middle_params = model.prr_man, model.prior(params)
+    top, top_params = middle.prr_man, middle.prior(middle_params)
+    centres = jax.vmap(top.obs_man.mean)(top.components(top_params))
+
+    def expected_image(latents):
+        return model.obs_man.mean(model.likelihood_at(params, latents))
+
+    def expected_latent(latents):
+        return middle.obs_man.mean(middle.likelihood_at(middle_params, latents))
+
+    def images(joint):
+        x, (y, (z, k)) = joint
+        first, centre = hm.Joint(z, k), hm.Joint(centres[k], k)
+        given_component = expected_image(hm.Joint(expected_latent(centre), first))
+        given_second = expected_image(hm.Joint(expected_latent(first), first))
+        return given_component, given_second, expected_image(hm.Joint(y, first)), x
+
+    return jax.vmap(images)(model.sample(jax.random.key(seed), params, (n,)))
+
+
 def draw_latents(axes, model, params, data):
     """Expected latents of held-out images, and components, which know nothing of the labels."""
     means, covariances, latents = projected_latents(model, params, data.held_out)
