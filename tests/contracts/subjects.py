@@ -71,12 +71,8 @@ MODELS = {
 
 @functools.cache
 def subject(name: str) -> Subject:
-    """The subject of this name, made once, and of numbers even if first asked for by a trace."""
-    with jax.ensure_compile_time_eval():
-        return _subject(MODELS[name]())
-
-
-def _subject(model: Any) -> Subject:
+    """The subject of this name, made once."""
+    model = MODELS[name]()
     natural = eqx.filter_jit(model.initialize)(jax.random.key(0))
     mean = eqx.filter_jit(model.to_mean)(natural)
     stranger = hm.Normal(7)
