@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import harmonium as hm
-from tests.contracts.subjects import batch_of, message_of, subject
+from tests.contracts.subjects import MODELS, batch_of, message_of, subject
 
 
 class BadValue(NamedTuple):

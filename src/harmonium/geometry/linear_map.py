@@ -25,7 +25,7 @@ from harmonium.geometry.point import (
     Point,
 )
 from harmonium.geometry.product import check_kinds, check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import Structure, cached_property
 
 
 class LinearMapPoint(Point):
@@ -162,7 +162,7 @@ class LinearMap(InteractionMap):
     dom_emb: LinearEmbedding = eqx.field(static=True)
     cod_emb: LinearEmbedding = eqx.field(static=True)
 
-    @functools.cached_property
+    @cached_property
     def domain_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the leaves of the domain's sub-statistic."""
         return tuple(leaf.shape for leaf in jax.tree.leaves(self.dom_emb.sub_man.template()))

@@ -10,10 +10,30 @@ import wadler_lindig as wl
 
 def _flatten(value: Any) -> tuple:
     if isinstance(value, Structure):
-        return value._key
+        return value._flat_key()
     if isinstance(value, tuple):
         return (len(value), *(key for item in value for key in _flatten(item)))
     return (value,)
+
+
+class cached_property(functools.cached_property):
+    """A property computed once an object, and stored beside its attributes.
+
+    Equinox writes into the tree structure whether an object has other attributes than its fields:
+    with `functools.cached_property`, which adds some, `jax.jit` would trace anew for a used model.
+    """
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        try:
+            cache = instance._cache
+        except AttributeError:
+            cache = {}
+            object.__setattr__(instance, "_cache", cache)
+        if self.attrname not in cache:
+            cache[self.attrname] = self.func(instance)
+        return cache[self.attrname]
 
 
 class Structure(eqx.Module):
@@ -24,24 +44,36 @@ class Structure(eqx.Module):
     tuple, which is cached together with its hash.
     """
 
-    @functools.cached_property
-    def _key(self) -> tuple:
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return (type(self), *(key for value in values for key in _flatten(value)))
+    # Outside of __dict__, for the reason that cached_property gives.
+    __slots__ = ("_cache", "_hash", "_key")
 
-    @functools.cached_property
-    def _hash(self) -> int:
-        return hash(self._key)
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: the fields, and not what was computed from them."""
+        return dict(self.__dict__)
+
+    def _flat_key(self) -> tuple:
+        try:
+            return self._key
+        except AttributeError:
+            values = (getattr(self, field.name) for field in dataclasses.fields(self))
+            key = (type(self), *(item for value in values for item in _flatten(value)))
+            object.__setattr__(self, "_key", key)
+            return key
 
     def __hash__(self) -> int:
-        return self._hash
+        try:
+            return self._hash
+        except AttributeError:
+            value = hash(self._flat_key())
+            object.__setattr__(self, "_hash", value)
+            return value
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not isinstance(other, Structure) or self._hash != other._hash:
+        if not isinstance(other, Structure) or hash(self) != hash(other):
             return False
-        return self._key == other._key
+        return self._flat_key() == other._flat_key()
 
     def __repr__(self) -> str:
         values = (getattr(self, field.name) for field in dataclasses.fields(self))

@@ -1,6 +1,5 @@
 """Harmoniums: exponential families of an observable and a latent variable."""
 
-import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -15,7 +14,7 @@ from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import Structure, cached_property
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -75,12 +74,12 @@ class Harmonium(Gibbs):
     int_man: AbstractVar[InteractionMap]
     pst_man: AbstractVar[Any]
 
-    @functools.cached_property
+    @cached_property
     def parts(self) -> tuple[Manifold, Manifold, Manifold]:
         """The observable, interaction and latent manifolds."""
         return (self.obs_man, self.int_man, self.pst_man)
 
-    @functools.cached_property
+    @cached_property
     def lkl_man(self) -> AffineMap:
         """The manifold of likelihoods."""
         return AffineMap(self.obs_man, self.int_man)

@@ -1,6 +1,5 @@
 """Hierarchies: conjugated harmoniums whose latent is a conjugated harmonium."""
 
-import functools
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +16,7 @@ from harmonium.geometry.embedding import (
 from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
 from harmonium.geometry.point import Mean, Natural
+from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import LatentHarmoniumEmbedding, ObservableEmbedding
 from harmonium.harmoniums.linear_gaussian import LinearGaussianModel
@@ -57,7 +57,7 @@ class Hierarchical(Conjugated):
         """The upper harmonium, of the posterior."""
         return self.upr_hrm
 
-    @functools.cached_property
+    @cached_property
     def prr_upr_hrm(self) -> Conjugated:
         """The upper harmonium of the prior, whose observable may be fuller."""
         if self.lwr_hrm.is_symmetric:
@@ -74,12 +74,12 @@ class Hierarchical(Conjugated):
         """The upper harmonium, of the posterior."""
         return self.upr_hrm
 
-    @functools.cached_property
+    @cached_property
     def int_man(self) -> InteractionMap:
         """The lower harmonium's interaction, on the observable of the upper one."""
         return self.lwr_hrm.int_man.compose_domain(ObservableEmbedding(self.upr_hrm))
 
-    @functools.cached_property
+    @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """The embedding of the upper harmonium of the posterior into that of the prior."""
         if self.lwr_hrm.is_symmetric:

@@ -1,6 +1,5 @@
 """Linear Gaussian models: factor analysis, probabilistic principal components, and relatives."""
 
-import functools
 import math
 from typing import Any
 
@@ -17,6 +16,7 @@ from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, Res
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
 from harmonium.geometry.matrix import PositiveDefinite
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
+from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 
 
@@ -45,12 +45,12 @@ class LinearGaussianModel(Conjugated):
                 "and cannot follow the data. Use Scale(), Diagonal() or PositiveDefinite()."
             )
 
-    @functools.cached_property
+    @cached_property
     def int_man(self) -> LinearMap:
         """A linear map from latent to observable locations."""
         return LinearMap(LocationEmbedding(self.pst_man), LocationEmbedding(self.obs_man))
 
-    @functools.cached_property
+    @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """The identity for full posteriors, an embedding of covariance structures for others."""
         if self.pst_man.covariance_structure == PositiveDefinite():

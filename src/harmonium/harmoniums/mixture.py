@@ -1,6 +1,5 @@
 """Mixtures of any exponential family."""
 
-import functools
 from typing import Any
 
 import equinox as eqx
@@ -27,6 +26,7 @@ from harmonium.geometry.point import (
     VectorPoint,
     stack_points,
 )
+from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 
 
@@ -69,17 +69,17 @@ class Mixture(Conjugated):
         mixed = "" if self.is_closed_form else f", {self.obs_emb!r}"
         return f"Mixture({self.obs_man!r}, {self.n_components}{mixed})"
 
-    @functools.cached_property
+    @cached_property
     def pst_man(self) -> Categorical:
         """The categorical distribution of the component."""
         return Categorical(self.n_components)
 
-    @functools.cached_property
+    @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """The identity."""
         return IdentityEmbedding(self.pst_man)
 
-    @functools.cached_property
+    @cached_property
     def int_man(self) -> LinearMap:
         """K - 1 differences of component parameters."""
         return LinearMap(IdentityEmbedding(self.pst_man), self.obs_emb)
