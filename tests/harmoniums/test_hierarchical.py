@@ -1,0 +1,136 @@
+"""Hierarchies: levels that must fit, restricted posteriors, starts, assignments."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import harmonium as hm
+from tests.catalogue import HIERARCHIES
+from tests.numbers import assert_close
+
+FULL, DIAGONAL, SCALE = hm.PositiveDefinite(), hm.Diagonal(), hm.Scale()
+
+
+def _linear(obs, lat):
+    return hm.LinearGaussianModel(obs, lat)
+
+
+def test_a_stack_of_one_is_itself_and_of_none_an_error():
+    mixture = hm.Mixture(hm.Normal(2), 2)
+    assert hm.stack(mixture) is mixture
+    with pytest.raises(ValueError, match="at least one"):
+        hm.stack()
+
+
+def test_stacks_nest_to_the_right():
+    first, second = hm.factor_analysis(4, 3), _linear(hm.Normal(3), hm.Normal(2))
+    third = hm.Mixture(hm.Normal(2), 2)
+    model = hm.stack(first, second, third)
+    assert model == hm.Hierarchical(first, hm.Hierarchical(second, third))
+    assert model.lwr_hrm == first
+    assert model.upr_hrm == model.pst_upr_hrm == model.prr_upr_hrm
+    assert model.obs_man == first.obs_man
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "remedy"),
+    [
+        (hm.factor_analysis(3, 2), hm.Mixture(hm.Normal(3), 2), "same dimension"),
+        (
+            hm.factor_analysis(3, 2),
+            hm.Mixture(hm.Normal(2, DIAGONAL), 2),
+            "posterior with Diagonal",
+        ),
+        (
+            _linear(hm.Normal(3), hm.Normal(2, SCALE)),
+            hm.Mixture(hm.Normal(2), 2),
+            "observable with Scale",
+        ),
+        (
+            hm.Mixture(hm.Normal(3), 2),
+            hm.Mixture(hm.Normal(2), 2),
+            "an upper harmonium over Categorical(2)",
+        ),
+    ],
+)
+def test_levels_that_do_not_fit_are_refused_with_a_remedy(lower, upper, remedy):
+    with pytest.raises(TypeError, match="do not fit") as error:
+        hm.stack(lower, upper)
+    assert remedy in str(error.value)
+    assert str(lower.pst_man) in str(error.value) and str(upper.obs_man) in str(error.value)
+
+
+def test_the_upper_harmonium_of_the_prior_has_a_fuller_observable():
+    latent = hm.Normal(2, DIAGONAL)
+    mixture = hm.Mixture(latent, 2)
+    model = hm.Hierarchical(_linear(hm.Normal(3, DIAGONAL), latent), mixture)
+    assert not model.is_symmetric
+    assert model.pst_man == mixture
+    assert model.prr_man.obs_man == hm.Normal(2)
+    assert model.prr_man.obs_emb == hm.NormalCovarianceEmbedding(latent, hm.Normal(2))
+    assert isinstance(model.pst_prr_emb, hm.LatentHarmoniumEmbedding)
+
+
+def test_the_constructor_of_mixtures_of_gaussians_names_its_structures():
+    model = hm.hierarchical_mixture_of_gaussians(5, 2, 3)
+    assert model == hm.stack(hm.factor_analysis(5, 2), hm.Mixture(hm.Normal(2), 3))
+    restricted = hm.hierarchical_mixture_of_gaussians(5, 2, 3, SCALE, DIAGONAL)
+    latent = hm.Normal(2, DIAGONAL)
+    assert restricted == hm.stack(_linear(hm.Normal(5, SCALE), latent), hm.Mixture(latent, 3))
+
+
+@pytest.mark.parametrize("name", HIERARCHIES)
+def test_starts_are_valid_and_differ(name, getkey):
+    model = HIERARCHIES[name]()
+    xs = np.random.default_rng(0).normal(size=(30, model.obs_man.data_dim))
+    xs[:, 0] = 2.0 if xs.shape[1] > 2 else xs[:, 0]
+    start = jax.jit(model.initialize_from_sample)
+    points = [start(getkey(), xs) for _ in range(2)]
+    for point in points:
+        assert bool(jax.jit(model.in_domain)(point))
+    densities = [jax.jit(model.log_observable_densities)(point, xs) for point in points]
+    assert np.all(np.isfinite(densities))
+    assert not np.allclose(*densities)
+
+
+def test_assignments_are_the_most_probable_categories(getkey):
+    model = hm.hierarchical_mixture_of_gaussians(3, 2, 4)
+    point = model.initialize(getkey())
+    xs = jax.random.normal(getkey(), (9, 3)) * 3
+    probabilities = jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
+    assert probabilities.shape == (9, 4)
+    assert_close(jnp.sum(probabilities, axis=1), np.ones(9))
+    assert_close(model.assign(point, xs), np.argmax(probabilities, axis=1), 0)
+    assert_close(model.assign(point, xs, batch_size=4), np.argmax(probabilities, axis=1), 0)
+    upper = model.prior(point)
+    assert_close(model.top_probabilities(point), model.prr_man.weights(upper))
+
+
+def test_a_hierarchy_over_equal_components_is_the_lower_harmonium(getkey):
+    lower = hm.factor_analysis(3, 2)
+    model = hm.stack(lower, hm.Mixture(lower.pst_man, 2))
+    below = lower.initialize(getkey())
+    standard = lower.prior(below)
+    above = model.upr_hrm.from_components([standard, standard], [0.3, 0.7])
+    point = model.from_levels(below, above)
+    xs = jax.random.normal(getkey(), (7, 3))
+    expected = lower.log_observable_densities(below, xs)
+    assert_close(model.log_observable_densities(point, xs), expected)
+    assert_close(model.expected_latents(point, xs), lower.expected_latents(below, xs))
+    assert_close(
+        jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs),
+        np.tile([0.3, 0.7], (7, 1)),
+    )
+
+
+@pytest.mark.parametrize("posterior", [DIAGONAL, SCALE], ids=repr)
+def test_restricted_posteriors_refuse_priors_they_cannot_hold(posterior, getkey):
+    model = hm.hierarchical_mixture_of_gaussians(3, 2, 2, DIAGONAL, posterior)
+    lower = model.lwr_hrm.initialize(getkey())
+    prior = model.prr_man.embed_observable(hm.IdentityEmbedding(hm.Normal(2))).initialize(getkey())
+    with pytest.raises(ValueError, match="cannot be joined"):
+        model.join_conjugated(
+            model.make_likelihood(lower.observable, model.int_man.adopt(lower.interaction)),
+            prior,
+        )
