@@ -37,7 +37,8 @@ LEVELS = ("component\nE[x | k]", "second latents\nE[x | z]", "first latents\nE[x
 
 def draw_levels(path, fitted, n_samples=8):
     """What each level of stacks of three adds to samples, for models and their parameters."""
-    figure, grid = plt.subplots(1, len(fitted), figsize=(11, 3.6), layout="constrained")
+    figure, grid = plt.subplots(1, len(fitted), figsize=(11, 2.9), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.04)
     for axes, (name, (model, params)) in zip(grid, fitted.items(), strict=True):
         images = ancestral_images(model, params, n_samples)
         axes.set_title(name)

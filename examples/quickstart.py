@@ -9,6 +9,7 @@ mixtures, and with dimension reduction and clustering one after the other.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -214,7 +215,7 @@ def main(picture=PICTURE, n_starts=8, n_steps=400):
     print("held out. The best of", settings.n_starts, "starts, by training likelihood.\n")
     print(table(entries))
     pictures.draw_hierarchy(picture, model, fit, data)
-    print(f"\nPicture: {picture}")
+    print(f"\nPicture: {os.path.relpath(picture)}")
     print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 

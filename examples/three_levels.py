@@ -9,6 +9,7 @@ exact, so that gradient ascent works as well.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def line(name, model, params, data, step=None):
     return f"{name:<44}{model.dim:>10,}{train:>10}{held_out:>10}{milliseconds:>10}"
 
 
-def main(picture=PICTURE, n_starts=4, n_steps=200, n_gradient_steps=500):
+def main(picture=PICTURE, n_starts=4, n_steps=120, n_gradient_steps=500):
     """Fits, prints and draws."""
     begin = time.perf_counter()
     data = digits.load()
@@ -102,7 +103,7 @@ def main(picture=PICTURE, n_starts=4, n_steps=200, n_gradient_steps=500):
     header = f"{'model':<44}{'parameters':>10}{'train':>10}{'held-out':>10}{'ms/step':>10}"
     print("\n".join([header, "-" * len(header), *lines]))
     pictures.draw_levels(picture, fitted)
-    print(f"\nPicture: {picture}")
+    print(f"\nPicture: {os.path.relpath(picture)}")
     print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
