@@ -39,7 +39,7 @@ def isotropic(normal, mean, variance):
     """
     n = normal.data_dim
     step = jnp.sqrt(n * variance) * jnp.eye(n)
-    xs = jnp.concatenate([mean + step, mean - step])
+    xs = jnp.concatenate([mean[None] + step, mean[None] - step])
     return normal.to_natural(normal.average_sufficient_statistic(xs))
 
 

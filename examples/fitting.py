@@ -6,9 +6,14 @@ import equinox as eqx
 import jax
 import numpy as np
 import optax
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 import harmonium as hm
+
+# XLA leaves small factorisations to SciPy's BLAS, whose threads mostly wait for each other: on busy
+# cores, a hundred times longer than the work takes.
+threadpool_limits(1, user_api="blas")
 
 CHUNK = 10
 

@@ -102,7 +102,8 @@ def projected_latents(model, params, xs):
     covariances = jax.vmap(upper.obs_man.covariance)(components)
     directions = jnp.linalg.eigh((weights[:, None] * means).T @ means)[1][:, :-3:-1]
     latents = model.expected_latents(params, xs)
-    return means @ directions, directions.T @ covariances @ directions, latents @ directions
+    project = jax.vmap(lambda covariance: directions.T @ covariance @ directions)
+    return means @ directions, project(covariances), latents @ directions
 
 
 def ellipse(mean, covariance, radius=1.5):
