@@ -85,11 +85,15 @@ def test_starts_are_valid_and_differ(name, getkey):
     model = HIERARCHIES[name]()
     xs = np.random.default_rng(0).normal(size=(30, model.obs_man.data_dim))
     xs[:, 0] = 2.0 if xs.shape[1] > 2 else xs[:, 0]
-    start = jax.jit(model.initialize_from_sample)
-    points = [start(getkey(), xs) for _ in range(2)]
-    for point in points:
-        assert bool(jax.jit(model.in_domain)(point))
-    densities = [jax.jit(model.log_observable_densities)(point, xs) for point in points]
+
+    @jax.jit
+    @jax.vmap
+    def start(key):
+        point = model.initialize_from_sample(key, xs)
+        return model.in_domain(point), model.log_observable_densities(point, xs)
+
+    valid, densities = start(jax.random.split(getkey(), 2))
+    assert np.all(valid)
     assert np.all(np.isfinite(densities))
     assert not np.allclose(*densities)
 

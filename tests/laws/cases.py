@@ -18,27 +18,6 @@ from tests.catalogue import CATALOGUE, FAMILIES
 N_DRAWS = 4000
 N_DATA = 23
 
-# The laws compile thousands of small functions and call each a few times. This compiles them three
-# times faster than what makes them run fast; what a compiler does not know, it is not asked for.
-_QUICK_OPTIONS = {
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
-
-
-@functools.cache
-def _known_options() -> dict[str, Any]:
-    known = {}
-    for name, value in _QUICK_OPTIONS.items():
-        try:
-            jax.jit(lambda x: x + 1, compiler_options={name: value})(0)
-        except Exception:  # no type of its own: a compiler option that is not known
-            continue
-        known[name] = value
-    return known
-
 
 class Case:
     """A model of the catalogue, two points of it, and samples of the first."""
@@ -61,7 +40,7 @@ class Case:
                 bound = functools.partial(getattr(self.model, function), *statics)
             else:
                 bound = functools.partial(function, self.model, *statics)
-            self._compiled[label] = jax.jit(bound, compiler_options=_known_options())
+            self._compiled[label] = jax.jit(bound)
         return self._compiled[label]
 
     @functools.cached_property
