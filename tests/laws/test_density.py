@@ -9,9 +9,7 @@ import pytest
 
 import harmonium as hm
 from tests.catalogue import CATALOGUE
-from tests.laws.cases import N_DATA, is_conjugated, names_where, over
-
-CONJUGATED = names_where(is_conjugated)
+from tests.laws.cases import CONJUGATED, N_DATA, is_conjugated, names_where, over
 
 
 def _by_definition(model, point, xs):
@@ -26,7 +24,7 @@ def _one_by_one(model, point, xs):
     return jax.vmap(lambda x: model.log_density(point, x))(xs)
 
 
-@over(CATALOGUE, both=True)
+@over(CATALOGUE, both=CATALOGUE)
 def test_log_density_is_energy_minus_log_partition_plus_base_measure(case):
     expected = case.jit(_by_definition)(case.point, case.xs)
     # The energy of an observation is a sum of a few dozen terms, some of them large.
@@ -121,7 +119,7 @@ def test_observable_densities_integrate_to_one(case):
     assert total == pytest.approx(1, abs=max(1e-6, 1e4 * case.eps))
 
 
-@over(CONJUGATED, both=True)
+@over(CONJUGATED, both=CONJUGATED)
 def test_observable_densities_are_the_same_one_by_one_and_in_a_batch(case):
     xs = case.xs.observable
     batch = case.jit("log_observable_densities")(case.point, xs)

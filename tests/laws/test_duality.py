@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 import harmonium as hm
 from tests.catalogue import CATALOGUE
-from tests.laws.cases import is_conjugated, names_where, over
+from tests.laws.cases import SOLVED, over
 
 
 def _round_trips(model, first, second):
@@ -15,7 +15,7 @@ def _round_trips(model, first, second):
     return means, naturals, jax.vmap(model.to_mean)(naturals)
 
 
-@over(CATALOGUE, both=True)
+@over(CATALOGUE, both=SOLVED)
 def test_to_mean_and_to_natural_are_inverse_to_each_other(case):
     means, naturals, again = case.jit(_round_trips)(case.mean, case.other_mean)
     assert isinstance(naturals, hm.Natural) and isinstance(again, hm.Mean)
@@ -30,14 +30,7 @@ def _negative_entropy(model, mean):
     return jax.value_and_grad(model.negative_entropy)(mean)
 
 
-# Wherever `to_natural` is numerical it is the same code, which takes long to compile.
-CLOSED_FORM = names_where(
-    lambda model: not is_conjugated(model) or (model.is_closed_form and model.is_symmetric)
-)
-NUMERICAL = ("linear_full_diagonal", "mixture_tied", "hierarchy_2_posterior_scale")
-
-
-@over([*CLOSED_FORM, *NUMERICAL])
+@over(SOLVED)
 def test_negative_entropy_is_conjugate_to_the_log_partition_function(case):
     value, slope = case.jit(_negative_entropy)(case.mean)
     expected = hm.dot(case.point, case.mean) - case.jit("log_partition_function")(case.point)

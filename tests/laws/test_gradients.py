@@ -5,9 +5,7 @@ import jax.numpy as jnp
 
 import harmonium as hm
 from tests.catalogue import CATALOGUE
-from tests.laws.cases import GENERIC, is_conjugated, names_where, over
-
-CONJUGATED = names_where(is_conjugated)
+from tests.laws.cases import CONJUGATED, GENERIC, GENERIC_CONJUGATED, NUMERICAL, over
 
 
 def _density_gradient(model, point, x):
@@ -87,11 +85,7 @@ def _em_difference(model, step, point, xs, weights):
     return (ahead - behind) / (2 * step)
 
 
-CLOSED_FORM = names_where(lambda m: is_conjugated(m) and m.is_closed_form and m.is_symmetric)
-EM_MODELS = [name for name in GENERIC if name in CLOSED_FORM]
-
-
-@over(EM_MODELS)
+@over([name for name in GENERIC_CONJUGATED if name not in NUMERICAL])
 def test_the_gradient_of_an_em_step_is_that_of_differences(case):
     weights = _direction(case)
     slope = case.jit(_em_gradient)(case.point, case.observables, weights) @ weights

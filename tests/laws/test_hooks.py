@@ -8,7 +8,7 @@ import harmonium as hm
 from harmonium.exponential_family.duality import solve_dual
 from harmonium.geometry.embedding import map_translations
 from tests.catalogue import EMBEDDINGS, FAMILIES
-from tests.laws.cases import assert_close, is_conjugated, names_where, over
+from tests.laws.cases import CONJUGATED, assert_close, over
 
 N_SHIFTS = 5
 
@@ -34,7 +34,7 @@ def _dtype(point):
     return jax.tree.leaves(point)[0].dtype
 
 
-@over(names_where(is_conjugated))
+@over(CONJUGATED)
 def test_translations_of_the_latent_equal_those_mapped_one_by_one(case):
     found, expected = case.jit(_posteriors)(case.point, case.observables)
     case.close(found, expected, 1e4)

@@ -33,7 +33,7 @@ def test_central_differences_of_the_log_partition_function_are_the_mean(case):
     case.close(slopes, case.model.ravel(case.mean), 3e2, power=2 / 3)
 
 
-@over(CATALOGUE, both=True)
+@over(CATALOGUE, both=CATALOGUE)
 def test_gradients_of_the_log_partition_function_are_the_mean(case):
     by_rule, through_formula = case.jit(_gradients)(case.point)
     assert isinstance(by_rule, hm.Mean)

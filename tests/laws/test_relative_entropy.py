@@ -6,7 +6,7 @@ from tests.catalogue import CATALOGUE
 from tests.laws.cases import N_DRAWS, over
 
 
-@over(CATALOGUE, both=True)
+@over(CATALOGUE, both=CATALOGUE)
 def test_relative_entropy_is_positive_and_zero_at_equality(case):
     divergence = case.jit("relative_entropy")
     assert float(divergence(case.point, case.other)) > 0

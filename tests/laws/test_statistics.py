@@ -6,7 +6,7 @@ import numpy as np
 
 import harmonium as hm
 from tests.catalogue import CATALOGUE, MANIFOLDS
-from tests.laws.cases import N_DATA, is_conjugated, names_where, over
+from tests.laws.cases import GENERIC, GENERIC_CONJUGATED, N_DATA, over
 
 N_POINTS = 3
 
@@ -21,7 +21,7 @@ def _naive_sums(model, xs, weights):
     return jax.tree.map(lambda leaf: jnp.tensordot(weights.T, leaf, axes=1), statistics)
 
 
-@over(CATALOGUE, both=True)
+@over(CATALOGUE, both=CATALOGUE)
 def test_sum_statistics_are_weighted_sums_of_statistics(case):
     weights = _signed_weights(case)
     found = case.jit("sum_statistics")(case.xs, weights)
@@ -40,7 +40,7 @@ def _naive_pairs(model, points, xs):
     return jax.vmap(lambda s: jax.vmap(lambda p: hm.dot(p, s))(points))(statistics)
 
 
-@over(CATALOGUE, both=True)
+@over(CATALOGUE, both=CATALOGUE)
 def test_pair_statistics_are_pairings_even_with_indefinite_points(case):
     points = case.jit(_indefinite_points)(jax.random.key(12))
     found = case.jit("pair_statistics")(points, case.xs)
@@ -52,7 +52,7 @@ def _average_in_chunks(model, size, xs, weights):
     return model.average_sufficient_statistic(xs, weights, batch_size=size)
 
 
-@over(CATALOGUE)
+@over(GENERIC)
 def test_average_statistics_are_the_same_in_chunks(case):
     whole = case.jit(_average_in_chunks, N_DATA)(case.xs, case.weights)
     expected = case.jit(_naive_sums)(case.xs, (case.weights / jnp.sum(case.weights))[:, None])
@@ -65,7 +65,7 @@ def _densities_in_chunks(model, size, point, xs):
     return model.log_densities(point, xs, batch_size=size)
 
 
-@over(CATALOGUE)
+@over(GENERIC)
 def test_densities_are_the_same_in_chunks(case):
     whole = case.jit("log_densities")(case.point, case.xs)
     case.close(case.jit(_densities_in_chunks, 8)(case.point, case.xs), whole, 1e2)
@@ -75,7 +75,7 @@ def _observable_densities_in_chunks(model, size, point, xs):
     return model.log_observable_densities(point, xs, batch_size=size)
 
 
-@over(names_where(is_conjugated))
+@over(GENERIC_CONJUGATED)
 def test_observable_densities_are_the_same_in_chunks(case):
     xs = case.xs.observable
     whole = case.jit("log_observable_densities")(case.point, xs)
@@ -99,7 +99,7 @@ def _assert_ravel(manifold, natural, mean, tolerance):
     )
 
 
-@over(CATALOGUE, both=True)
+@over(CATALOGUE, both=CATALOGUE)
 def test_ravel_round_trips_and_preserves_the_pairing(case):
     tolerance = 1e3 * case.eps * (1 + abs(float(hm.dot(case.point, case.mean))))
     _assert_ravel(case.model, case.point, case.mean, tolerance)

@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int
 
 from harmonium.exponential_family.checks import require
@@ -166,22 +165,18 @@ def _newton_direction(
 def _attach_derivatives(
     family: Any, root: Float[Array, " d"], target: Float[Array, " d"]
 ) -> Float[Array, " d"]:
+    """The root itself, with the derivatives of the implicit function of the target."""
     tolerance = _tolerance(root.dtype)
-    linear_solver = (
-        lx.CG(tolerance, tolerance)
-        if family.dim > NEWTON_DIM
-        else lx.AutoLinearSolver(well_posed=True)
+    solver = lx.CG(tolerance, tolerance) if family.dim > NEWTON_DIM else lx.Cholesky()
+
+    def solve_tangent(fisher: Callable[[Array], Array], right: Array) -> Array:
+        operator = lx.FunctionLinearOperator(fisher, right, lx.positive_semidefinite_tag)
+        return lx.linear_solve(operator, right, solver).value
+
+    function = _residual_function(family)
+    return jax.lax.custom_root(
+        lambda vector: function(vector, target), root, lambda _, start: start, solve_tangent
     )
-    return optx.root_find(
-        _residual_function(family),
-        optx.Newton(tolerance, tolerance, linear_solver=linear_solver),
-        root,
-        args=target,
-        max_steps=2,
-        throw=False,
-        adjoint=optx.ImplicitAdjoint(linear_solver),
-        tags=frozenset({lx.positive_semidefinite_tag}),  # the Fisher information
-    ).value
 
 
 def fisher_product(family: Any, point: Natural, tangent: Natural) -> Mean:
