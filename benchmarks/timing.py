@@ -18,6 +18,9 @@ LONG_ENOUGH = (
     0.02  # seconds: a shorter call is repeated within a round until it lasts about this long
 )
 MOST_REPEATS = 200
+# Seconds before each turn: threads of BLAS and OpenMP keep a core busy for a while after their work,
+# at the cost of whoever comes next.
+PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,15 @@ class Timing:
 
 
 def _seconds(call: Callable[[], Any], prepare: Callable[[], Any] | None, repeats: int) -> float:
-    """Seconds one call takes until its result is ready, averaged over `repeats` calls."""
-    total = 0.0
+    """Seconds one call takes until its result is ready: the median of `repeats` calls."""
+    seconds = []
     for _ in range(repeats):
         if prepare is not None:
             prepare()
         start = time.perf_counter()
         jax.block_until_ready(call())
-        total += time.perf_counter() - start
-    return total / repeats
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def _once(workload: Workload, repeats: int) -> float:
@@ -107,6 +110,7 @@ def measure(workloads: Sequence[Workload], rounds: int = ROUNDS) -> dict[str, Ti
     seconds: dict[str, list[float]] = {workload.name: [] for workload in present}
     for index in range(rounds):
         for workload in present if index % 2 == 0 else reversed(present):
+            time.sleep(PAUSE)
             seconds[workload.name].append(_once(workload, repeats[workload.name]))
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 

@@ -10,10 +10,24 @@ with install_import_hook("harmonium", "beartype.beartype"):
         Gibbs,
     )
     from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
+    from harmonium.exponential_family.vector import Count, Rate, Univariate, VectorFamily
+    from harmonium.families.bernoulli import Bernoulli, Bernoullis
+    from harmonium.families.beta import Beta
+    from harmonium.families.binomial import Binomial
     from harmonium.families.categorical import Categorical
+    from harmonium.families.dirichlet import Dirichlet
     from harmonium.families.euclidean import Euclidean
+    from harmonium.families.exponential import Exponential
+    from harmonium.families.gamma import Gamma
+    from harmonium.families.geometric import Geometric
+    from harmonium.families.inverse_gamma import InverseGamma
+    from harmonium.families.inverse_gaussian import InverseGaussian
+    from harmonium.families.laplace import Laplace
+    from harmonium.families.negative_binomial import NegativeBinomial
     from harmonium.families.normal import LocationShape, Normal
     from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
+    from harmonium.families.poisson import Poisson, Poissons
+    from harmonium.families.weibull import Weibull
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
     from harmonium.geometry.embedding import (
@@ -32,7 +46,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         LinearMap,
         LinearMapPoint,
     )
-    from harmonium.geometry.manifold import Manifold
+    from harmonium.geometry.manifold import Manifold, VectorManifold
     from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
     from harmonium.geometry.point import (
         Coordinates,
@@ -69,6 +83,10 @@ __version__ = "0.1.0"
 __all__ = [
     "AffineMap",
     "AffinePoint",
+    "Bernoulli",
+    "Bernoullis",
+    "Beta",
+    "Binomial",
     "BlockMap",
     "BlockMapPoint",
     "Categorical",
@@ -76,13 +94,18 @@ __all__ = [
     "ComposedEmbedding",
     "Conjugated",
     "Coordinates",
+    "Count",
     "CovarianceStructure",
     "Diagonal",
     "Differentiable",
+    "Dirichlet",
     "Embedding",
     "Euclidean",
+    "Exponential",
     "ExponentialFamily",
+    "Gamma",
     "Generative",
+    "Geometric",
     "Gibbs",
     "Harmonium",
     "HarmoniumPoint",
@@ -91,7 +114,10 @@ __all__ = [
     "IdentityEmbedding",
     "InteractionEmbedding",
     "InteractionMap",
+    "InverseGamma",
+    "InverseGaussian",
     "Joint",
+    "Laplace",
     "LatentHarmoniumEmbedding",
     "LinearEmbedding",
     "LinearGaussianModel",
@@ -103,23 +129,31 @@ __all__ = [
     "Mean",
     "Mixture",
     "Natural",
+    "NegativeBinomial",
     "Normal",
     "NormalCovarianceEmbedding",
     "Null",
     "ObservableEmbedding",
     "Pair",
     "Point",
+    "Poisson",
+    "Poissons",
     "PositiveDefinite",
     "PosteriorEmbedding",
     "Product",
     "ProductPoint",
+    "Rate",
     "Replicated",
     "ReplicatedPoint",
     "RestrictionEmbedding",
     "Scale",
     "Translations",
     "TupleEmbedding",
+    "Univariate",
+    "VectorFamily",
+    "VectorManifold",
     "VectorPoint",
+    "Weibull",
     "dot",
     "factor_analysis",
     "gradient",

@@ -32,6 +32,7 @@ PERFORMANCE_HOOKS = {
     ("Differentiable", "natural_start"): "a start that is closer than the origin",
     ("Differentiable", "is_exact"): "whether `improve` reaches the optimum depends on the parts",
     ("Differentiable", "log_partition_and_mean"): "work shared between the two",
+    ("Differentiable", "admits_mean"): "a formula instead of the numerical dual",
     ("Differentiable", "admits"): "products ask each part what its domain demands",
     ("Differentiable", "top_probabilities"): "only hierarchies with a categorical top have any",
     ("Conjugated", "log_partition_and_mean"): "weighted means of components, not the chain rule",
@@ -40,6 +41,7 @@ PERFORMANCE_HOOKS = {
     ("LinearEmbedding", "translate_through"): "only the part of the point that changes",
     ("LinearEmbedding", "translations"): "factorisations shared between all shifts",
     ("LinearEmbedding", "translations_through"): "factorisations shared between all shifts",
+    ("VectorFamily", "typical"): "only families of unbounded scale look at the sample",
     ("Structure", "__repr__"): "shorter without what follows from the rest",
 }
 # Without fields and without public methods, so that there is nothing to be abstract about.

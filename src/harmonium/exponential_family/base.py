@@ -265,6 +265,20 @@ class Differentiable(ExponentialFamily):
         """
         return jnp.asarray(True)
 
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        """Whether a mean point is inside the mean domain.
+
+        A performance hook: by default, whether the numerical `to_natural` finds a solution.
+        """
+        return duality.has_solution(self, point)
+
+    def check(self, point: Point) -> Bool[Array, ""]:
+        """Whether a point, natural or mean, is inside the domain of its coordinates."""
+        self.check_single(point)
+        if point.coordinates is Coordinates.NATURAL:
+            return self.in_domain(point)
+        return all_finite(point) & self.admits_mean(point)
+
     def in_domain(self, point: Natural) -> Bool[Array, ""]:
         """Whether a natural point is inside the natural domain.
 

@@ -47,6 +47,23 @@ def real_array(value: Any, shape: tuple[int, ...], name: str) -> Array:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
+def positive_number(value: Any, name: str) -> Array:
+    """A finite real number above zero, as an array.
+
+    **Raises:** `TypeError` if this is no number, `ValueError` if it is an array of them, and an
+    error if it is not positive and finite.
+    """
+    number = real_array(value, (), name)
+    valid = jnp.isfinite(number) & (number > 0)
+    return require(number, valid, f"{name} must be positive and finite.")
+
+
+def probability(value: Any, name: str) -> Array:
+    """A number strictly between 0 and 1, as an array; raises errors as `positive_number` does."""
+    number = real_array(value, (), name)
+    return require(number, (number > 0) & (number < 1), f"{name} must be between 0 and 1.")
+
+
 def check_weights(weights: Any, length: int, dtype: Any) -> Array:
     """Observation weights, normalised to sum to one; equal ones for `None`.
 

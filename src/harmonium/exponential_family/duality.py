@@ -63,6 +63,12 @@ def solve_dual(family: Any, mean: Mean, start: Natural | None = None) -> Natural
     return family.unravel(root, Coordinates.NATURAL)
 
 
+def has_solution(family: Any, mean: Mean) -> Bool[Array, ""]:
+    """Whether `solve_dual` finds the natural point with this mean."""
+    target = family.ravel(mean)
+    return _is_solution(_descend(family, target, family.natural_start(mean), MAX_STEPS), target)
+
+
 def improve_dual(family: Any, mean: Mean, start: Natural, n_steps: int = 3) -> Natural:
     r"""A natural point with a larger $\theta \cdot \eta - \psi(\theta)$ than the start's.
 

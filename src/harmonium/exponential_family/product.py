@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.product import AbstractProduct, ProductPoint
 from harmonium.geometry.structure import Structure
@@ -87,6 +88,13 @@ class Product(AbstractProduct, Differentiable, Generative):
 
     def admits(self, point: Natural) -> Bool[Array, ""]:
         return jnp.all(jnp.stack(self._map(lambda f, p: f.admits(p), point.components)))
+
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        return jnp.all(jnp.stack(self._map(lambda f, p: f.admits_mean(p), point.components)))
+
+    def natural_start(self, point: Mean) -> Natural:
+        components = self._map(lambda f, p: f.natural_start(p), point.components)
+        return ProductPoint(components, self, Coordinates.NATURAL)
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
         keys = tuple(jax.random.split(key, len(self.parts)))
@@ -210,10 +218,14 @@ class Replicated(Differentiable, Generative):
         return jnp.sum(jax.vmap(self.family.log_base_measure)(x))
 
     def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
+        if isinstance(self.family, VectorManifold):  # one product for all replicas
+            return super().sum_statistics(xs, weights)
         sums = jax.vmap(self.family.sum_statistics, (1, None), 1)(xs, weights)
         return self._point(sums, Coordinates.MEAN)
 
     def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
+        if isinstance(self.family, VectorManifold):
+            return super().pair_statistics(points, xs)
         pairs = jax.vmap(self.family.pair_statistics, (1, 1), 0)(points.replicas, xs)
         return jnp.sum(pairs, axis=0)
 
@@ -234,6 +246,12 @@ class Replicated(Differentiable, Generative):
 
     def admits(self, point: Natural) -> Bool[Array, ""]:
         return jnp.all(jax.vmap(self.family.admits)(point.replicas))
+
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        return jnp.all(jax.vmap(self.family.admits_mean)(point.replicas))
+
+    def natural_start(self, point: Mean) -> Natural:
+        return self._point(jax.vmap(self.family.natural_start)(point.replicas), Coordinates.NATURAL)
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
         family: Any = self.family

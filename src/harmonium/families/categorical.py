@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable, Generative
 from harmonium.exponential_family.checks import real_array, require
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+from harmonium.exponential_family.vector import VectorFamily
+from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 
 
-class Categorical(Differentiable, Generative):
+class Categorical(VectorFamily):
     r"""Categories $0, \dots, K-1$, of which category 0 is the reference.
 
     $p(x) = \exp(\theta_x - \psi(\theta))$ with $\theta_0 = 0$. Natural parameters are the log odds
@@ -34,32 +34,24 @@ class Categorical(Differentiable, Generative):
         """One less than the number of categories."""
         return self.n_categories - 1
 
-    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
-        return VectorPoint(jnp.zeros(self.dim), self, coordinates)
-
-    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
-        self.check_single(point)
-        return point.values
-
-    def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
-    ) -> Point:
-        return VectorPoint(vector, self, coordinates)
-
     @property
     def observation(self) -> Any:
         """An integer."""
         return jax.ShapeDtypeStruct((), int)
 
+    @property
+    def typical_observation(self) -> Any:
+        """The reference."""
+        return 0
+
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return (x >= 0) & (x < self.n_categories)
 
-    def sufficient_statistic(self, x: Any) -> Mean:
-        x = self.check_form(x, batch=False)
-        return VectorPoint(jax.nn.one_hot(x - 1, self.dim), self, Coordinates.MEAN)
+    def statistic(self, x: Any) -> Float[Array, " {self.dim}"]:
+        return jax.nn.one_hot(x - 1, self.dim)
 
-    def log_base_measure(self, x: Any) -> Float[Array, ""]:
-        return jnp.where(self.in_support(x), 0.0, -jnp.inf)
+    def log_measure(self, x: Any) -> Float[Array, ""]:
+        return jnp.zeros(())
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return jax.nn.logsumexp(self._log_odds(point))
@@ -72,16 +64,14 @@ class Categorical(Differentiable, Generative):
         log_odds = jnp.log(point.values) - jnp.log1p(-jnp.sum(point.values))
         return VectorPoint(log_odds, self, Coordinates.NATURAL)
 
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        return jnp.all(point.values > 0) & (jnp.sum(point.values) < 1)
+
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Int[Array, ""]:
         return jax.random.categorical(key, self._log_odds(point))
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return VectorPoint(jax.random.normal(key, (self.dim,)), self, Coordinates.NATURAL)
-
-    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        """The frequencies in the sample, mixed with a tenth of random probabilities."""
-        frequencies = self.average_sufficient_statistic(xs)
-        return self.to_natural(frequencies * 0.9 + self.to_mean(self.initialize(key)) * 0.1)
 
     def from_probabilities(self, probabilities: Any) -> Natural:
         """The natural point with these probabilities.

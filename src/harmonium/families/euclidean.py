@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from harmonium.exponential_family.base import ExponentialFamily
+from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.matrix import scale_location
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 
 
-class Euclidean(ExponentialFamily):
+class Euclidean(VectorManifold, ExponentialFamily):
     r"""Real vectors $x$ with $s(x) = x$ and Lebesgue base measure.
 
     It has no partition function of its own: $\int \exp(\theta \cdot x) dx$ diverges. It is the
@@ -31,18 +32,6 @@ class Euclidean(ExponentialFamily):
     def dim(self) -> int:
         """The length of the vectors."""
         return self.data_dim
-
-    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
-        return VectorPoint(jnp.zeros(self.data_dim), self, coordinates)
-
-    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
-        self.check_single(point)
-        return point.values
-
-    def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
-    ) -> Point:
-        return VectorPoint(vector, self, coordinates)
 
     @property
     def observation(self) -> Any:

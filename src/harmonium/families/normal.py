@@ -130,8 +130,10 @@ class Normal(Differentiable, Generative):
         return LocationShape(weights.T @ xs, moments, self, Coordinates.MEAN)
 
     def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        quadratics = self.covariance_structure.batch_quadratics(points.shape, xs)
-        return xs @ points.location.T + quadratics
+        linear = xs @ points.location.T
+        if not self.covariance_structure.is_linear:  # a fixed precision, which is not a parameter
+            return linear
+        return linear + self.covariance_structure.batch_quadratics(points.shape, xs)
 
     # --- duality
 
@@ -155,6 +157,9 @@ class Normal(Differentiable, Generative):
         structure, mean = self.covariance_structure, point.location
         moment = point.shape - structure.cross_moment(mean[None], mean[None])
         return self.from_moments(mean, structure.matrix_from_moment(moment, self.data_dim))
+
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        return self.in_domain(self.to_natural(point))
 
     # --- sampling and starts
 

@@ -59,8 +59,9 @@ class LocationEmbedding(LinearEmbedding):
 
         Mathematically, with covariance $C_m$ and $c_m = C_m \theta_m$ the means are
         $\mu_{nm} = c_m + C_m u_n$, the log partition functions are
-        $\frac12 \mu_{nm} \cdot (\theta_m + u_n) + \frac12 \log|C_m|$, and sums of second
-        moments follow from the weighted moments of $u$.
+        $\frac12 (\theta_m + u_n) \cdot C_m (\theta_m + u_n) + \frac12 \log|C_m|$, and sums of
+        second moments follow from the weighted moments of $u$. The quadratic is expanded around
+        $\theta_0 + u_n$, in which a shift common to all points cancels as it should.
         """
         normal, structure, n = self.normal, self.normal.covariance_structure, self.normal.data_dim
         u = shifts.values
@@ -73,8 +74,12 @@ class LocationEmbedding(LinearEmbedding):
 
         covariances, centres, log_determinants = jax.vmap(factorise)(points)
         means = centres[None] + structure.batch_apply(covariances, u)
-        locations = points.location[None] + u[:, None]
-        log_partitions = 0.5 * (jnp.sum(means * locations, axis=2) - log_determinants[None])
+        base = u + points.location[:1]
+        steps = points.location - points.location[:1]
+        slopes = jax.vmap(lambda c, step: structure.apply(c, step[None])[0])(covariances, steps)
+        constants = 0.5 * (jnp.sum(steps * slopes, axis=1) - log_determinants)
+        quadratics = 0.5 * structure.batch_quadratics(covariances, base)
+        log_partitions = quadratics + base @ slopes.T + constants[None]
 
         def total(weights: Float[Array, "n m"]) -> Mean:
             sums = normal.sum_statistics(u, weights)

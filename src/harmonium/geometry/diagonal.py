@@ -90,9 +90,8 @@ class Elementwise(CovarianceStructure):
         return vectors[:, None, :] * diagonals[None]
 
     def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
-        squares = self.squares(vectors)
-        flat = squares.reshape(len(vectors), math.prod(squares.shape[1:]))
-        return flat @ matrices.reshape(len(matrices), flat.shape[1]).T
+        diagonals = jax.vmap(lambda matrix: self.diagonal(matrix, vectors.shape[1]))(matrices)
+        return vectors**2 @ diagonals.T
 
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
         return jnp.all((matrix > 0) & jnp.isfinite(matrix))

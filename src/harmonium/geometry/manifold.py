@@ -5,9 +5,10 @@ from abc import abstractmethod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from harmonium.geometry.point import Coordinates, Point
+from harmonium.geometry.point import Coordinates, Point, VectorPoint
 from harmonium.geometry.structure import Structure
 
 
@@ -81,6 +82,22 @@ class Manifold(Structure):
                     f"expected a single point of {self}, got a batch of shape "
                     f"{point.batch_shape}. Map over the batch with jax.vmap."
                 )
+
+
+class VectorManifold(Manifold):
+    """A manifold whose points are plain vectors, which are their own minimal coordinates."""
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return VectorPoint(jnp.zeros(self.dim), self, coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return point.values
+
+    def unravel(
+        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return VectorPoint(vector, self, coordinates)
 
 
 @functools.lru_cache(maxsize=4096)

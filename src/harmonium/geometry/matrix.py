@@ -137,7 +137,7 @@ class CovarianceStructure(Structure):
 
     @abstractmethod
     def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
-        """The pairings `A_k . v_m v_m^T` of a batch of `k` precision leaves with vectors."""
+        """The quadratic forms `v_m^T A_k v_m` of a batch of `k` matrices."""
 
     @abstractmethod
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
@@ -244,7 +244,12 @@ class PositiveDefinite(CovarianceStructure):
         return (weighted.T @ vectors).reshape(-1, n, n)
 
     def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
-        return jnp.sum(self.batch_apply(matrices, vectors) * vectors[:, None, :], axis=2)
+        m, n = vectors.shape
+        if n > len(matrices):
+            return jnp.sum(self.batch_apply(matrices, vectors) * vectors[:, None, :], axis=2)
+        # Many small matrices: the outer products, made once, cost no more than a few products.
+        outer = (vectors[:, :, None] * vectors[:, None, :]).reshape(m, n * n)
+        return outer @ matrices.reshape(-1, n * n).T
 
     def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:
         m, n = vectors.shape

@@ -1,0 +1,144 @@
+"""Families whose parameters are plain vectors: what their files need not say again."""
+
+from abc import abstractmethod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.geometry.manifold import VectorManifold
+from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
+
+
+class VectorFamily(VectorManifold, Differentiable, Generative):
+    """A family given by formulas on plain vectors.
+
+    A family defines its `statistic` and `log_measure` inside the support, `typical_observation`,
+    and the hooks of `Differentiable` and `Generative`.
+    """
+
+    @abstractmethod
+    def statistic(self, x: Any) -> Float[Array, " {self.dim}"]:
+        """The formula for the sufficient statistic of an observation inside the support."""
+
+    @abstractmethod
+    def log_measure(self, x: Any) -> Float[Array, ""]:
+        """The formula for the log base measure of an observation inside the support."""
+
+    @property
+    @abstractmethod
+    def typical_observation(self) -> Any:
+        """Some observation inside the support, whose statistic stands for those outside of it."""
+
+    def sufficient_statistic(self, x: Any) -> Mean:
+        x = self.check_form(x, batch=False)
+        return VectorPoint(self.statistic(self._inside(x)), self, Coordinates.MEAN)
+
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        return jnp.where(self.in_support(x), self.log_measure(self._inside(x)), -jnp.inf)
+
+    def _inside(self, x: Any) -> Any:
+        """The observation itself if it is in the support, so that formulas stay finite."""
+        inside, typical = self.in_support(x), self.typical_observation
+        return jax.tree.map(lambda a, b: jnp.where(inside, a, jnp.asarray(b, a.dtype)), x, typical)
+
+    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """A random natural point of about the location and scale of a sample; a hook.
+
+        By default `initialize`, which suits families of bounded observations.
+        """
+        return self.initialize(key)
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """The average statistic of the sample, mixed with a tenth of that of a typical point.
+
+        The mixture is in the mean domain, even if the average is on its boundary: constant samples,
+        counts of zero, categories that never occur.
+        """
+        xs = self.check_data(xs)
+        average = self.average_sufficient_statistic(xs)
+        return self.to_natural(average * 0.9 + self.to_mean(self.typical(key, xs)) * 0.1)
+
+
+class Univariate(VectorFamily):
+    """A family of single numbers: counts, or real numbers."""
+
+    @abstractmethod
+    def mean(self, point: Natural) -> Float[Array, ""]:
+        """The expected observation of a natural point."""
+
+    @abstractmethod
+    def variance(self, point: Natural) -> Float[Array, ""]:
+        """The variance of the observation, of a natural point."""
+
+
+class Count(Univariate):
+    r"""A family of integers with $s(x) = x$.
+
+    The derivatives $\psi'(\theta)$ and $\psi''(\theta)$ are mean and variance of the observation.
+    """
+
+    @property
+    def dim(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def observation(self) -> Any:
+        """An integer."""
+        return jax.ShapeDtypeStruct((), int)
+
+    def statistic(self, x: Any) -> Float[Array, "1"]:
+        return jnp.asarray(x, float)[None]
+
+    def mean(self, point: Natural) -> Float[Array, ""]:
+        return self.to_mean(point).values[0]
+
+    def variance(self, point: Natural) -> Float[Array, ""]:
+        return self.fisher_matrix(point)[0, 0]
+
+
+class Rate(Univariate):
+    r"""A family of real numbers with one statistic $t(x) > 0$ that is exponentially distributed.
+
+    $p(x) = \exp(\theta t(x) - \psi(\theta)) h(x)$ with $\theta < 0$,
+    $\psi(\theta) = -\log(-\theta)$ and $\eta = -1 / \theta = E[t(x)]$.
+    """
+
+    @property
+    def dim(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def observation(self) -> Any:
+        """A real number."""
+        return jax.ShapeDtypeStruct((), float)
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return -jnp.log(-point.values[0])
+
+    def to_mean(self, point: Natural) -> Mean:
+        self.check_single(point)
+        return self.unravel(-1 / point.values, Coordinates.MEAN)
+
+    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        self.check_single(point, start)
+        return self.unravel(-1 / point.values)
+
+    def admits(self, point: Natural) -> Bool[Array, ""]:
+        return point.values[0] < 0
+
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        return point.values[0] > 0
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,))))
+
+    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """A point around that of the average statistic; for constants, of unit scale."""
+        average = self.average_sufficient_statistic(xs).values
+        scale = jnp.where(average > 0, average, jnp.ones_like(average))
+        return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,), scale.dtype)) / scale)

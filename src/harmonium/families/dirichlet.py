@@ -1,0 +1,245 @@
+"""The Dirichlet distribution, and the logarithmic means that it has in common with the beta."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import digamma, gammaln
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from harmonium.exponential_family.checks import real_array, require
+from harmonium.exponential_family.vector import VectorFamily
+from harmonium.families.gamma import (
+    LARGE,
+    inverse_powers,
+    log_minus_digamma,
+    log_minus_digamma_slope,
+    representable,
+)
+from harmonium.geometry.point import Coordinates, Mean, Natural
+
+SUM_TOLERANCE = 10.0
+INVERSE_STEPS = 3
+TOTAL_STEPS = 8
+POLISH_STEPS = 3
+# Bernoulli numbers B_2k / 2k (2k - 1) for k = 1, ..., 5.
+STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
+
+
+class Dirichlet(VectorFamily):
+    r"""Vectors of $K$ probabilities: `scipy.stats.dirichlet(alpha)`.
+
+    $p(x) = \exp(\sum_k \alpha_k \log x_k - \psi) / \prod_k x_k$ with the concentrations $\alpha$,
+    a density with respect to Lebesgue measure on the first $K - 1$ coordinates. The statistic is
+    $s(x) = \log x$ and the base measure $1 / \prod_k x_k$, hence $\theta = \alpha$,
+    $\psi = \sum_k \log \Gamma(\alpha_k) - \log \Gamma(\sum_k \alpha_k)$ and
+    $\eta_k = \mathrm{digamma}(\alpha_k) - \mathrm{digamma}(\sum_k \alpha_k)$; the mean domain is
+    $\sum_k \exp \eta_k < 1$.
+
+    Observations are vectors (n_categories,) of positive numbers whose sum differs from one by at
+    most `10 n_categories` units of rounding: normalised in their own floating point type.
+
+    **Fields:** `n_categories`, $K$, at least two.
+    """
+
+    n_categories: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.n_categories < 2:
+            raise ValueError(f"expected at least two categories, got {self.n_categories}.")
+
+    @property
+    def dim(self) -> int:
+        """The number of categories."""
+        return self.n_categories
+
+    @property
+    def observation(self) -> Any:
+        """A vector of real numbers."""
+        return jax.ShapeDtypeStruct((self.n_categories,), float)
+
+    @property
+    def typical_observation(self) -> Any:
+        """Equal probabilities."""
+        return jnp.full(self.n_categories, 1 / self.n_categories)
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        tolerance = SUM_TOLERANCE * self.n_categories * float(jnp.finfo(x.dtype).eps)
+        return jnp.all(x > 0) & (jnp.abs(jnp.sum(x) - 1) <= tolerance)
+
+    def statistic(self, x: Any) -> Float[Array, " {self.dim}"]:
+        return jnp.log(x)
+
+    def log_measure(self, x: Any) -> Float[Array, ""]:
+        return -jnp.sum(jnp.log(x))
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return log_beta(self.concentrations(point))
+
+    def to_mean(self, point: Natural) -> Mean:
+        return self.unravel(mean_logs(self.concentrations(point)), Coordinates.MEAN)
+
+    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        self.check_single(point, start)
+        values = require(
+            point.values,
+            self.check(point),
+            f"to_natural of {self}: the mean point is outside the mean domain or on its boundary: "
+            "the sum of exp(E[log x]) must be less than one. A constant sample has no estimate; "
+            "mix its mean with that of a valid point, as pseudo-observations do.",
+        )
+        return self.unravel(solve_mean_logs(values))
+
+    def admits(self, point: Natural) -> Bool[Array, ""]:
+        return jnp.all(point.values > 0)
+
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        return jax.nn.logsumexp(point.values) < 0
+
+    def natural_start(self, point: Mean) -> Natural:
+        """The solution itself."""
+        return self.to_natural(point)
+
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Float[Array, " {self.dim}"]:
+        # For small shapes the logarithm is representable where the number is not.
+        log_draws = jax.random.loggamma(key, self.concentrations(point))
+        return representable(jax.nn.softmax(log_draws))
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        """Concentrations around two."""
+        return self.unravel(2 * jnp.exp(0.5 * jax.random.normal(key, (self.dim,))))
+
+    def from_concentrations(self, concentrations: Any) -> Natural:
+        r"""The natural point with these concentrations $\alpha$: (n_categories,), positive."""
+        name = f"the concentrations of {self}"
+        concentrations = real_array(concentrations, (self.n_categories,), name)
+        valid = jnp.all(jnp.isfinite(concentrations) & (concentrations > 0))
+        return self.unravel(require(concentrations, valid, f"{name} must be positive and finite."))
+
+    def concentrations(self, point: Natural) -> Float[Array, " {self.dim}"]:
+        r"""The concentrations $\alpha$ of a natural point."""
+        self.check_single(point)
+        return point.values
+
+    def mean(self, point: Natural) -> Float[Array, " {self.dim}"]:
+        """The expected observation of a natural point."""
+        return self.concentrations(point) / jnp.sum(self.concentrations(point))
+
+    def covariance(self, point: Natural) -> Float[Array, "{self.dim} {self.dim}"]:
+        """The covariance of the observation, a singular matrix: its rows sum to zero."""
+        mean = self.mean(point)
+        outer = mean[:, None] * mean[None, :]
+        return (jnp.diag(mean) - outer) / (1 + jnp.sum(self.concentrations(point)))
+
+
+def log_beta(concentrations: Float[Array, " n"]) -> Float[Array, ""]:
+    r"""$\sum_k \log \Gamma(\alpha_k) - \log \Gamma(\sum_k \alpha_k)$, for large numbers, too.
+
+    Mathematically, by Stirling's formula with its remainder $\delta$, it is
+    $\sum_k (\alpha_k \log(\alpha_k / A) - \log(\alpha_k) / 2 + \delta(\alpha_k)) + \log(A) / 2 -
+    \delta(A) + (n - 1) \log(2 \pi) / 2$ with $A = \sum_k \alpha_k$.
+    """
+    total = jnp.sum(concentrations)
+    log_shares = -jnp.log1p(_sum_of_others(concentrations) / concentrations)
+    terms = concentrations * log_shares - 0.5 * jnp.log(concentrations)
+    constant = 0.5 * math.log(2 * math.pi) * (len(concentrations) - 1)
+    whole = 0.5 * jnp.log(total) - _stirling_remainder(total) + constant
+    return jnp.sum(terms + _stirling_remainder(concentrations)) + whole
+
+
+def mean_logs(concentrations: Float[Array, " n"]) -> Float[Array, " n"]:
+    r"""$\mathrm{digamma}(\alpha_k) - \mathrm{digamma}(\sum_k \alpha_k)$, for large numbers, too."""
+    log_shares = -jnp.log1p(_sum_of_others(concentrations) / concentrations)
+    correction = log_minus_digamma(jnp.sum(concentrations)) - log_minus_digamma(concentrations)
+    return log_shares + correction
+
+
+@jax.custom_jvp
+def solve_mean_logs(means: Float[Array, " n"]) -> Float[Array, " n"]:
+    r"""The concentrations with these `mean_logs` $\eta$, where $\sum_k \exp \eta_k < 1$.
+
+    Mathematically, with $A = \sum_k \alpha_k$, the concentrations
+    $\alpha_k(A) = \mathrm{digamma}^{-1}(\eta_k + \mathrm{digamma}(A))$ must sum to $A$. Their sum
+    over $A$ is an increasing concave function of $u = 1 / A$, from $\sum_k \exp \eta_k$ at $u = 0$,
+    so that Newton's method in $u$ from there increases to the root. Last steps in all
+    concentrations remove what rounding left.
+
+    **Source:** Minka, Estimating a Dirichlet distribution (2000), for the inverse of the digamma
+    function, and the Fisher metric as a diagonal matrix and one of rank one.
+    """
+    total_share = jnp.exp(jax.nn.logsumexp(means))
+    # The first step, from u = 0 where the slope is (n - total_share) / 2.
+    inverse = -2 * jnp.expm1(jax.nn.logsumexp(means)) / (len(means) - total_share)
+
+    def step(_: Any, inverse: Array) -> Array:
+        total = 1 / inverse
+        found = _inverse_digamma(means + digamma(total))
+        widths, width = _width(found), -total * log_minus_digamma_slope(total)
+        slope = (1 + width) * jnp.sum(widths) - width * jnp.sum(found)
+        moved = inverse - _excess(means, found, total) / slope
+        return jnp.where(jnp.isfinite(moved) & (moved > 0), moved, inverse)
+
+    def polish(_: Any, found: Array) -> Array:
+        moved = found + _solve_fisher(found, means - mean_logs(found))
+        return jnp.where(jnp.all(jnp.isfinite(moved) & (moved > 0)), moved, found)
+
+    inverse = jax.lax.fori_loop(0, TOTAL_STEPS, step, inverse)
+    found = _inverse_digamma(means + digamma(1 / inverse))
+    return jax.lax.fori_loop(0, POLISH_STEPS, polish, found)
+
+
+@solve_mean_logs.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    found = solve_mean_logs(*primals)
+    return found, _solve_fisher(found, tangents[0])
+
+
+def _excess(means: Array, found: Array, total: Array) -> Array:
+    """The sum of the concentrations found over what it should be, less one; exact near zero."""
+    accurate = means + log_minus_digamma(found) - log_minus_digamma(total)
+    log_shares = jnp.where(found > 1, accurate, jnp.log(found) - jnp.log(total))
+    return jnp.expm1(jax.nn.logsumexp(log_shares))
+
+
+def _solve_fisher(concentrations: Float[Array, " n"], vector: Float[Array, " n"]) -> Array:
+    """The inverse of the Fisher metric times a vector, by the formula of Sherman and Morrison."""
+    widths = _width(concentrations)
+    inverse = concentrations - widths
+    product = inverse * vector
+    excess = jnp.sum(widths) - _width(jnp.sum(concentrations))
+    return product + inverse * (jnp.sum(product) / excess)
+
+
+def _width(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`x - 1 / trigamma(x)` without cancellation of large numbers: from x for small ones to 1/2."""
+    slope = log_minus_digamma_slope(x)
+    return -x * (x * slope) / (1 - x * slope)
+
+
+def _inverse_digamma(y: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Newton's method from Minka's start, which is close to either asymptote."""
+    large = jnp.maximum(y, -2.22)
+    start = jnp.where(y >= -2.22, jnp.exp(large) + 0.5, -1 / (jnp.minimum(y, -2.22) + 0.5772))
+
+    def step(_: Any, x: Array) -> Array:
+        return x - (digamma(x) - y) * (x - _width(x))
+
+    return jax.lax.fori_loop(0, INVERSE_STEPS, step, start)
+
+
+def _stirling_remainder(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The log gamma function minus Stirling's formula; DLMF 5.11.1 for large numbers."""
+    large, small = jnp.maximum(x, LARGE), jnp.minimum(x, LARGE)
+    series = inverse_powers(STIRLING, 1 / large**2) / large
+    formula = (small - 0.5) * jnp.log(small) - small + 0.5 * math.log(2 * math.pi)
+    return jnp.where(x > LARGE, series, gammaln(small) - formula)
+
+
+def _sum_of_others(x: Float[Array, " n"]) -> Float[Array, " n"]:
+    """For each entry the sum of the others, without subtraction."""
+    zero = jnp.zeros(1, x.dtype)
+    before = jnp.concatenate([zero, jnp.cumsum(x)[:-1]])
+    after = jnp.concatenate([jnp.cumsum(x[::-1])[:-1][::-1], zero])
+    return before + after
