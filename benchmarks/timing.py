@@ -18,8 +18,8 @@ LONG_ENOUGH = (
     0.02  # seconds: a shorter call is repeated within a round until it lasts about this long
 )
 MOST_REPEATS = 200
-# Seconds before each turn: threads of BLAS and OpenMP keep a core busy for a while after their work,
-# at the cost of whoever comes next.
+# Seconds before each turn: threads of BLAS and OpenMP keep a core busy for a while after their
+# work, at the cost of whoever comes next.
 PAUSE = 0.1
 
 
