@@ -15,6 +15,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.beta import Beta
     from harmonium.families.binomial import Binomial
     from harmonium.families.categorical import Categorical
+    from harmonium.families.com_poisson import CoMPoisson
     from harmonium.families.dirichlet import Dirichlet
     from harmonium.families.euclidean import Euclidean
     from harmonium.families.exponential import Exponential
@@ -27,6 +28,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.normal import LocationShape, Normal
     from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
     from harmonium.families.poisson import Poisson, Poissons
+    from harmonium.families.von_mises import VonMises, VonMisesProduct
     from harmonium.families.weibull import Weibull
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
@@ -90,6 +92,7 @@ __all__ = [
     "BlockMap",
     "BlockMapPoint",
     "Categorical",
+    "CoMPoisson",
     "ComponentEmbedding",
     "ComposedEmbedding",
     "Conjugated",
@@ -153,6 +156,8 @@ __all__ = [
     "VectorFamily",
     "VectorManifold",
     "VectorPoint",
+    "VonMises",
+    "VonMisesProduct",
     "Weibull",
     "dot",
     "factor_analysis",

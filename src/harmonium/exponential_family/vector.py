@@ -55,7 +55,8 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         """The average statistic of the sample, mixed with a tenth of that of a typical point.
 
         The mixture is in the mean domain, even if the average is on its boundary: constant samples,
-        counts of zero, categories that never occur.
+        counts of zero, categories that never occur. A hook, for families whose mean domain is not
+        convex.
         """
         xs = self.check_data(xs)
         average = self.average_sufficient_statistic(xs)
