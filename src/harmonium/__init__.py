@@ -10,7 +10,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         Gibbs,
     )
     from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
-    from harmonium.exponential_family.vector import Count, Rate, Univariate, VectorFamily
+    from harmonium.exponential_family.vector import Count, Rate, Real, Univariate, VectorFamily
     from harmonium.families.bernoulli import Bernoulli, Bernoullis
     from harmonium.families.beta import Beta
     from harmonium.families.binomial import Binomial
@@ -146,6 +146,7 @@ __all__ = [
     "Product",
     "ProductPoint",
     "Rate",
+    "Real",
     "Replicated",
     "ReplicatedPoint",
     "RestrictionEmbedding",

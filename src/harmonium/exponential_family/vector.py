@@ -101,7 +101,16 @@ class Count(Univariate):
         return self.fisher_matrix(point)[0, 0]
 
 
-class Rate(Univariate):
+class Real(Univariate):
+    """A family of real numbers."""
+
+    @property
+    def observation(self) -> Any:
+        """A real number."""
+        return jax.ShapeDtypeStruct((), float)
+
+
+class Rate(Real):
     r"""A family of real numbers with one statistic $t(x) > 0$ that is exponentially distributed.
 
     $p(x) = \exp(\theta t(x) - \psi(\theta)) h(x)$ with $\theta < 0$,
@@ -112,11 +121,6 @@ class Rate(Univariate):
     def dim(self) -> int:
         """One."""
         return 1
-
-    @property
-    def observation(self) -> Any:
-        """A real number."""
-        return jax.ShapeDtypeStruct((), float)
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return -jnp.log(-point.values[0])

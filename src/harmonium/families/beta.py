@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number, require
-from harmonium.exponential_family.vector import Univariate
+from harmonium.exponential_family.vector import Real
 from harmonium.families.dirichlet import log_beta, mean_logs, solve_mean_logs
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
-class Beta(Univariate):
+class Beta(Real):
     r"""Numbers between zero and one: `scipy.stats.beta(alpha, beta)`.
 
     $p(x) = \exp(\alpha \log x + \beta \log(1 - x) - \psi) / x (1 - x)$. The statistic is
@@ -29,11 +29,6 @@ class Beta(Univariate):
     def dim(self) -> int:
         """Two."""
         return 2
-
-    @property
-    def observation(self) -> Any:
-        """A real number."""
-        return jax.ShapeDtypeStruct((), float)
 
     @property
     def typical_observation(self) -> Any:

@@ -8,7 +8,7 @@ from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number, require
-from harmonium.exponential_family.vector import Univariate
+from harmonium.exponential_family.vector import Real
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 NEWTON_STEPS = 4
@@ -18,7 +18,7 @@ LARGE = 16.0
 BERNOULLI = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132)
 
 
-class Gamma(Univariate):
+class Gamma(Real):
     r"""Positive numbers: `scipy.stats.gamma(a, scale=1 / rate)` with the shape $a$.
 
     $p(x) = \exp(a \log x - b x - \psi) / x$ with the shape $a$ and the rate $b$, in inverse units
@@ -33,11 +33,6 @@ class Gamma(Univariate):
     def dim(self) -> int:
         """Two."""
         return 2
-
-    @property
-    def observation(self) -> Any:
-        """A real number."""
-        return jax.ShapeDtypeStruct((), float)
 
     @property
     def typical_observation(self) -> Any:

@@ -8,12 +8,12 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number, require
-from harmonium.exponential_family.vector import Univariate
+from harmonium.exponential_family.vector import Real
 from harmonium.families.gamma import log_minus_digamma, moderate, representable, shape_of_gap
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
-class InverseGamma(Univariate):
+class InverseGamma(Real):
     r"""Inverses of gamma distributed numbers: `scipy.stats.invgamma(a, scale=b)`.
 
     $p(x) = \exp(-a \log x - b / x - \psi) / x$ with the shape $a$ and the scale $b$, in units of
@@ -29,11 +29,6 @@ class InverseGamma(Univariate):
     def dim(self) -> int:
         """Two."""
         return 2
-
-    @property
-    def observation(self) -> Any:
-        """A real number."""
-        return jax.ShapeDtypeStruct((), float)
 
     @property
     def typical_observation(self) -> Any:

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number, require
-from harmonium.exponential_family.vector import Univariate
+from harmonium.exponential_family.vector import Real
 from harmonium.families.gamma import moderate, representable
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
-class InverseGaussian(Univariate):
+class InverseGaussian(Real):
     r"""Positive numbers: `scipy.stats.invgauss(mean / shape, scale=shape)`.
 
     The time at which a Brownian motion with drift first reaches a level, or Wald's distribution.
@@ -34,11 +34,6 @@ class InverseGaussian(Univariate):
     def dim(self) -> int:
         """Two."""
         return 2
-
-    @property
-    def observation(self) -> Any:
-        """A real number."""
-        return jax.ShapeDtypeStruct((), float)
 
     @property
     def typical_observation(self) -> Any:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import real_array, require
 from harmonium.exponential_family.product import Replicated
-from harmonium.exponential_family.vector import Univariate
+from harmonium.exponential_family.vector import Real
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 LARGE = 30.0  # concentrations from which the asymptotic series is used
@@ -18,7 +18,7 @@ SMALL = 1.0  # squared concentrations up to which the power series is used
 NEWTON_STEPS = 6
 
 
-class VonMises(Univariate):
+class VonMises(Real):
     r"""Angles in radians, $x \in [-\pi, \pi]$: `scipy.stats.vonmises(kappa, loc)`.
 
     $p(x) = \exp(\kappa \cos(x - \mu)) / (2\pi I_0(\kappa))$ with $s(x) = (\cos x, \sin x)$ and
@@ -38,11 +38,6 @@ class VonMises(Univariate):
     def dim(self) -> int:
         """Two."""
         return 2
-
-    @property
-    def observation(self) -> Any:
-        """A real number."""
-        return jax.ShapeDtypeStruct((), float)
 
     @property
     def typical_observation(self) -> Any:
