@@ -48,6 +48,7 @@ CHECKED = {
     "fisher_product point": (NATURAL, lambda s, p: s.model.fisher_product(p, s.natural)),
     "fisher_product tangent": (NATURAL, lambda s, p: s.model.fisher_product(s.natural, p)),
     "fisher_matrix": (NATURAL, lambda s, p: s.model.fisher_matrix(p)),
+    "check": (None, lambda s, p: s.model.check(p)),
     "in_domain": (NATURAL, lambda s, p: s.model.in_domain(p)),
     "sample": (NATURAL, lambda s, p: s.model.sample(_key(), p, (2,))),
     # normals and categoricals
@@ -135,6 +136,7 @@ HOOKS = {
     "improve start": (NATURAL, lambda s, p: s.model.improve(s.mean, p)),
     "natural_start": (MEAN, lambda s, p: s.model.natural_start(p)),
     "admits": (NATURAL, lambda s, p: s.model.admits(p)),
+    "admits_mean": (MEAN, lambda s, p: s.model.admits_mean(p)),
     "log_partition_and_mean": (NATURAL, lambda s, p: s.model.log_partition_and_mean(p)),
     "log_partition_kernel": (NATURAL, lambda s, p: s.model.log_partition_kernel(p)),
     "sample_one": (NATURAL, lambda s, p: s.model.sample_one(_key(), p)),

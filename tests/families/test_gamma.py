@@ -156,7 +156,7 @@ def test_standard_parameters_round_trip():
 
 def test_the_gap_is_accurate_from_end_to_end():
     shapes = np.logspace(-6, 12, 200)
-    found = np.asarray(log_minus_digamma(shapes))
+    found = np.asarray(log_minus_digamma(jnp.asarray(shapes)))
     # Bounds that meet at both ends: Alzer, Math. Comp. 66 (1997).
     assert np.all(found <= 1 / shapes) and np.all(found >= 0.5 / shapes)
     moderate = (shapes > 1e-6) & (shapes < 1e3)
