@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -32,7 +31,7 @@ def em_step(model: Any, params: Any, xs: Any) -> Any:
     return model.expectation_maximization(params, xs)
 
 
-@eqx.filter_jit
+@jax.jit
 def em_loop(model: Any, params: Any, xs: Array, weights: Array) -> Any:
     """`LOOP` EM steps on a weighted sample, in one compiled loop."""
 
@@ -43,13 +42,13 @@ def em_loop(model: Any, params: Any, xs: Array, weights: Array) -> Any:
     return jax.lax.fori_loop(0, LOOP, body, params)
 
 
-@eqx.filter_jit
+@jax.jit
 def average_log_density(model: Any, params: Any, xs: Any) -> Array:
     """Average log density of a batch, a scalar."""
     return model.average_log_observable_density(params, xs)
 
 
-@eqx.filter_jit
+@jax.jit
 def condense(model: Any, xs: Any) -> Any:
     """The smaller weighted sample that stands for `xs`."""
     return model.condense(xs)
@@ -100,7 +99,7 @@ def _mixture_row(n_observations: int, obs_dim: int, n_components: int, seed: int
     problem = problems.mixture(n_observations, obs_dim, n_components, seed)
     start = problem.start
     model, params = mixture_point(*start)
-    step, products = eqx.filter_jit(em_step), jax.jit(references.mixture_products)
+    step, products = jax.jit(em_step), jax.jit(references.mixture_products)
 
     def disagreement() -> float:
         """After one step, ours against scikit-learn's."""
@@ -143,7 +142,7 @@ def fa() -> Row:
     start = problem.start
     model = hm.factor_analysis(*start.loadings.shape)
     params = model.from_loadings(*start)
-    step, on_data = eqx.filter_jit(em_step), jax.jit(references.factor_analysis_step)
+    step, on_data = jax.jit(em_step), jax.jit(references.factor_analysis_step)
     condensed, condensed_long = condense(model, problem.xs), condense(model, longer.xs)
     moments = references.factor_analysis_moments(problem.xs)
 
@@ -194,7 +193,7 @@ def hmog() -> Row:
     """EM of a hierarchical mixture of Gaussians."""
     problem, size = _hierarchy_problem()
     model, params = hierarchy_point(problem.start)
-    step, reference = eqx.filter_jit(em_step), jax.jit(references.hierarchy_step)
+    step, reference = jax.jit(em_step), jax.jit(references.hierarchy_step)
 
     def disagreement() -> float:
         """After one step, ours against the reference."""
@@ -245,9 +244,7 @@ def hmog_compile() -> Row:
 
     def ours() -> None:
         """Trace, lower and compile; a new function each time, so that no cache can know it."""
-        eqx.filter_jit(lambda m, p, xs: em_step(m, p, xs)).lower(
-            model, params, problem.xs
-        ).compile()
+        jax.jit(lambda m, p, xs: em_step(m, p, xs)).lower(model, params, problem.xs).compile()
 
     def reference() -> None:
         """The same for the hand-written step."""

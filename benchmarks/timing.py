@@ -14,9 +14,9 @@ from typing import Any
 import jax
 
 ROUNDS = 9
-LONG_ENOUGH = (
-    0.02  # seconds: a shorter call is repeated within a round until it lasts about this long
-)
+# Seconds: a shorter call is repeated within a round until it lasts about this long, as an iteration
+# is within a fit. The first call after a pause can take twice as long as those that follow.
+LONG_ENOUGH = 0.1
 MOST_REPEATS = 200
 # Seconds before each turn: threads of BLAS and OpenMP keep a core busy for a while after their
 # work, at the cost of whoever comes next.

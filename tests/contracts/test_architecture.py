@@ -38,6 +38,7 @@ PERFORMANCE_HOOKS = {
     ("Conjugated", "log_partition_and_mean"): "weighted means of components, not the chain rule",
     ("Conjugated", "observable_translations"): "factorisations shared between all shifts",
     ("Conjugated", "standardizing_map"): "only latents that are real vectors have one",
+    ("LinearEmbedding", "sum_statistics"): "both sums in one pass over the data",
     ("LinearEmbedding", "translate_through"): "only the part of the point that changes",
     ("LinearEmbedding", "translations"): "factorisations shared between all shifts",
     ("LinearEmbedding", "translations_through"): "factorisations shared between all shifts",

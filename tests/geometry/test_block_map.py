@@ -92,8 +92,10 @@ def test_outer_sums_are_weighted_sums_of_outer_products(linear_map, xs, z):
     means = jax.tree.map(
         lambda leaf: jnp.stack([leaf, 2 * leaf]), linear_map.project_domain(latent)
     )
-    found = linear_map.outer_sum(xs, means, jnp.asarray([0.5, -2.0]))
-    assert isinstance(found, hm.Mean)
+    total, found = linear_map.outer_sum(xs, means, jnp.asarray([0.5, -2.0]))
+    assert isinstance(total, hm.Mean) and isinstance(found, hm.Mean)
+    first, second = (OBSERVABLE.ravel(OBSERVABLE.sufficient_statistic(x)) for x in xs)
+    assert_close(OBSERVABLE.ravel(total), 0.5 * first - 2.0 * second)
     expected = []
     for block in _blocks(linear_map):
         rows = [_statistic(block.cod_emb, x) for x in xs]
@@ -105,7 +107,7 @@ def test_outer_sums_are_weighted_sums_of_outer_products(linear_map, xs, z):
 def test_the_energy_is_the_same_forwards_and_backwards(linear_map, xs, z):
     point, latent = _random(linear_map), LATENT.sufficient_statistic(z)
     batch = jax.tree.map(lambda leaf: leaf[None], linear_map.project_domain(latent))
-    energy = hm.dot(point, linear_map.outer_sum(xs[:1], batch, jnp.ones(1)))
+    energy = hm.dot(point, linear_map.outer_sum(xs[:1], batch, jnp.ones(1))[1])
     forwards = linear_map.translate_codomain(OBSERVABLE.zeros(), point, z)
     assert_close(hm.dot(forwards, OBSERVABLE.sufficient_statistic(xs[0])), energy)
     shift = jax.tree.map(lambda leaf: leaf[0], linear_map.shifts(point, xs[:1]))

@@ -44,8 +44,13 @@ def test_outer_sums_are_sums_of_outer_products(interaction):
     zs = jax.random.normal(jax.random.key(3), (4, 2))
     weights = jnp.array([0.5, -1.0, 2.0, 0.0])
     statistics = jax.vmap(domain.sufficient_statistic)(zs)
-    total = interaction.outer_sum(xs, statistics, weights)
-    assert isinstance(total, hm.Mean)
+    observable, total = interaction.outer_sum(xs, statistics, weights)
+    assert isinstance(observable, hm.Mean) and isinstance(total, hm.Mean)
+    family = interaction.cod_emb.amb_man
+    summed = sum(
+        w * family.ravel(family.sufficient_statistic(x)) for w, x in zip(weights, xs, strict=True)
+    )
+    close(family.ravel(observable), summed)
     expected = sum(
         w * np.outer(codomain.ravel(codomain.sufficient_statistic(x)), domain.ravel(s))
         for w, x, s in zip(weights, xs, statistics, strict=True)

@@ -68,7 +68,7 @@ def _joint_statistics(model, point, x):
     posterior = model.pst_man.to_mean(model.posterior_at(point, x))
     observable = model.obs_man.sufficient_statistic(x)
     batch = jax.tree.map(lambda leaf: leaf[None], (x, model.int_man.project_domain(posterior)))
-    interaction = model.int_man.outer_sum(*batch, jnp.ones(1, _float_of(posterior)))
+    _, interaction = model.int_man.outer_sum(*batch, jnp.ones(1, _float_of(posterior)))
     return model.point(observable, interaction, posterior)
 
 

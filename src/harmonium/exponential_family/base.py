@@ -18,7 +18,7 @@ from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.matrix import invert_affine
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
 
-BATCH_SIZE = 8192
+BATCH_SIZE = 16_384
 
 
 class ExponentialFamily(Manifold):

@@ -54,6 +54,17 @@ class LocationEmbedding(LinearEmbedding):
     def observe(self, x: Any) -> Any:
         return x
 
+    def sum_statistics(
+        self, xs: Any, totals: Float[Array, "n m"], parts: Float[Array, "n k"]
+    ) -> tuple[Mean, Mean]:
+        locations = jnp.concatenate([totals, parts], axis=1).T @ xs
+        moments = self.normal.covariance_structure.batch_moments(xs, totals)
+        first, rest = locations[: totals.shape[1]], locations[totals.shape[1] :]
+        return (
+            LocationShape(first, moments, self.normal, Coordinates.MEAN),
+            VectorPoint(rest, self.sub_man, Coordinates.MEAN),
+        )
+
     def translations(self, points: Natural, shifts: Natural) -> Translations:
         r"""All translated points share the factorisation of their precision.
 

@@ -83,6 +83,9 @@ class Elementwise(CovarianceStructure):
         """The moments of single vectors, a batch of `m` leaves."""
 
     def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
+        if weights.shape[1] == 1:  # one pass, in which nothing is stored
+            moment = self.moment_from_diagonal(jnp.sum(vectors**2 * weights, axis=0))
+            return moment[None]
         return jnp.tensordot(weights.T, self.squares(vectors), axes=1)
 
     def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:

@@ -120,8 +120,14 @@ class InteractionMap(Manifold):
         """Log partitions and means of the latent point translated by each of N shifts (M = 1)."""
 
     @abstractmethod
-    def outer_sum(self, xs: Any, projections: Any, weights: Float[Array, " n"]) -> Mean:
-        r"""$\sum_n w_n\, s_X(x_n) \otimes \eta_n$ for N observations and interacting means."""
+    def outer_sum(
+        self, xs: Any, projections: Any, weights: Float[Array, " n"]
+    ) -> tuple[Mean, Mean]:
+        r"""Sums over N observations and their interacting means.
+
+        **Returns:** $\sum_n w_n\, s_X(x_n)$, a mean point of the observable manifold, and
+        $\sum_n w_n\, s_X(x_n) \otimes \eta_n$, a mean point of this.
+        """
 
     @abstractmethod
     def compose_domain(self, embedding: LinearEmbedding) -> "InteractionMap":
@@ -245,15 +251,18 @@ class LinearMap(InteractionMap):
     def translations(self, latent: Natural, shifts: Any) -> Translations:
         return self.dom_emb.translations(jax.tree.map(lambda leaf: leaf[None], latent), shifts)
 
-    def outer_sum(self, xs: Any, projections: Any, weights: Float[Array, " n"]) -> Mean:
-        family: Any = self.cod_emb.sub_man
-        xs = self.cod_emb.observe(xs)
-        rows = []
-        for leaf, shape in zip(jax.tree.leaves(projections), self.domain_shapes, strict=True):
-            columns = leaf.reshape(leaf.shape[0], -1) * weights[:, None]
-            sums = family.sum_statistics(xs, columns)
-            rows.append(jax.tree.map(lambda a, shape=shape: a.reshape(shape + a.shape[1:]), sums))
-        return LinearMapPoint(tuple(rows), self, Coordinates.MEAN)
+    def outer_sum(
+        self, xs: Any, projections: Any, weights: Float[Array, " n"]
+    ) -> tuple[Mean, Mean]:
+        leaves = [leaf.reshape(len(weights), -1) for leaf in jax.tree.leaves(projections)]
+        columns = jnp.concatenate(leaves, axis=1) * weights[:, None]
+        total, sums = self.cod_emb.sum_statistics(xs, weights[:, None], columns)
+        rows, start = [], 0
+        for shape in self.domain_shapes:
+            row = sums[start : start + math.prod(shape)]
+            rows.append(jax.tree.map(lambda a, shape=shape: a.reshape(shape + a.shape[1:]), row))
+            start += math.prod(shape)
+        return total[0], LinearMapPoint(tuple(rows), self, Coordinates.MEAN)
 
     def compose_domain(self, embedding: LinearEmbedding) -> "LinearMap":
         return LinearMap(compose(embedding, self.dom_emb), self.cod_emb)
@@ -358,9 +367,12 @@ class BlockMap(InteractionMap):
             latent.manifold, self.translate_domain, self.project_domain, batch, shifts
         )
 
-    def outer_sum(self, xs: Any, projections: Any, weights: Float[Array, " n"]) -> Mean:
-        sums = tuple(block.outer_sum(xs, part, weights) for block, part in self._zip(projections))
-        return BlockMapPoint(sums, self, Coordinates.MEAN)
+    def outer_sum(
+        self, xs: Any, projections: Any, weights: Float[Array, " n"]
+    ) -> tuple[Mean, Mean]:
+        sums = [block.outer_sum(xs, part, weights) for block, part in self._zip(projections)]
+        blocks = tuple(interaction for _, interaction in sums)
+        return sums[0][0], BlockMapPoint(blocks, self, Coordinates.MEAN)
 
     def compose_domain(self, embedding: LinearEmbedding) -> "BlockMap":
         return BlockMap(tuple(block.compose_domain(embedding) for block in self.maps))

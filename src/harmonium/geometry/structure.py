@@ -2,18 +2,10 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, no_type_check
 
 import equinox as eqx
 import wadler_lindig as wl
-
-
-def _flatten(value: Any) -> tuple:
-    if isinstance(value, Structure):
-        return value._flat_key()
-    if isinstance(value, tuple):
-        return (len(value), *(key for item in value for key in _flatten(item)))
-    return (value,)
 
 
 class cached_property(functools.cached_property):
@@ -51,29 +43,23 @@ class Structure(eqx.Module):
         """What is copied and pickled: the fields, and not what was computed from them."""
         return dict(self.__dict__)
 
-    def _flat_key(self) -> tuple:
-        try:
-            return self._key
-        except AttributeError:
-            values = (getattr(self, field.name) for field in dataclasses.fields(self))
-            key = (type(self), *(item for value in values for item in _flatten(value)))
-            object.__setattr__(self, "_key", key)
-            return key
+    # Comparison runs within jax.jit's dispatch, so it is neither type checked nor uses attribute
+    # access, which Equinox makes ten times as slow.
 
-    def __hash__(self) -> int:
+    @no_type_check
+    def __hash__(self):
         try:
-            return self._hash
+            return _read_hash(self)
         except AttributeError:
-            value = hash(self._flat_key())
+            value = hash(_flat_key(self))
             object.__setattr__(self, "_hash", value)
             return value
 
-    def __eq__(self, other: object) -> bool:
+    @no_type_check
+    def __eq__(self, other):
         if self is other:
             return True
-        if not isinstance(other, Structure) or hash(self) != hash(other):
-            return False
-        return self._flat_key() == other._flat_key()
+        return isinstance(other, Structure) and _flat_key(self) == _flat_key(other)
 
     def __repr__(self) -> str:
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
@@ -82,3 +68,26 @@ class Structure(eqx.Module):
     def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
         """How error messages of type checks show this."""
         return wl.TextDoc(repr(self))
+
+
+_read_key, _read_hash = Structure._key.__get__, Structure._hash.__get__
+
+
+@no_type_check
+def _flat_key(structure):
+    """The types and fields of a structure and of all structures in it, as one tuple."""
+    try:
+        return _read_key(structure)
+    except AttributeError:
+        values = (getattr(structure, field.name) for field in dataclasses.fields(structure))
+        key = (type(structure), *(key for value in values for key in _flatten(value)))
+        object.__setattr__(structure, "_key", key)
+        return key
+
+
+def _flatten(value: Any) -> tuple:
+    if isinstance(value, Structure):
+        return _flat_key(value)
+    if isinstance(value, tuple):
+        return (len(value), *(key for item in value for key in _flatten(item)))
+    return (value,)

@@ -344,8 +344,9 @@ class Conjugated(Harmonium, Differentiable, Generative):
         def statistics(chunk: Any, chunk_weights: Array) -> Mean:
             posteriors = self._posteriors(point, chunk)
             projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
-            interaction = self.int_man.outer_sum(chunk, projections, chunk_weights[:, 0])
-            observable = first_of(self.obs_man.sum_statistics(chunk, chunk_weights))
+            observable, interaction = self.int_man.outer_sum(
+                chunk, projections, chunk_weights[:, 0]
+            )
             return self.point(observable, interaction, first_of(posteriors.total(chunk_weights)))
 
         return sum_chunks(statistics, xs, weights[:, None], batch_size)

@@ -117,10 +117,10 @@ class Harmonium(Gibbs):
         x = self.check_form(x, batch=False)
         latent = self.pst_man.sufficient_statistic(x.latent)
         projection = self.int_man.project_domain(latent)
-        interaction = self.int_man.outer_sum(
+        observable, interaction = self.int_man.outer_sum(
             as_batch(x.observable), as_batch(projection), jnp.ones(1)
         )
-        return self.point(self.obs_man.sufficient_statistic(x.observable), interaction, latent)
+        return self.point(observable, interaction, latent)
 
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         observable = self.obs_man.log_base_measure(x.observable)
