@@ -93,6 +93,10 @@ MIXTURES: dict[str, Callable[[], Any]] = {
     "mixture_categorical": lambda: hm.Mixture(hm.Categorical(3), 2),
     "mixture_poissons": lambda: hm.Mixture(hm.Poissons(2), 2),
     "mixture_von_mises": lambda: hm.Mixture(hm.VonMises(), 2),
+    "mixture_com_poisson": lambda: hm.Mixture(hm.CoMPoisson(), 2),
+    "mixture_com_poisson_one_dispersion": lambda: hm.Mixture(
+        hm.CoMPoisson(), 2, hm.StatisticEmbedding(hm.CoMPoisson(), (0,))
+    ),
     "mixture_product": lambda: hm.Mixture(hm.Product(_normal(1), hm.Categorical(3)), 2),
     "mixture_tied": lambda: _tied(FULL),
     "mixture_tied_scale": lambda: _tied(SCALE),
@@ -158,6 +162,7 @@ EMBEDDINGS: dict[str, Callable[[], Any]] = {
     "location_diagonal": lambda: hm.LocationEmbedding(_normal(2, DIAGONAL)),
     "location_scale": lambda: hm.LocationEmbedding(_normal(2, SCALE)),
     "location_identity": lambda: hm.LocationEmbedding(_normal(2, IDENTITY)),
+    "statistic_gamma": lambda: hm.StatisticEmbedding(hm.Gamma(), (1,)),
     "covariance_diagonal_full": _diagonal_in_full,
     "covariance_scale_full": lambda: hm.NormalCovarianceEmbedding(_normal(2, SCALE), _normal(2)),
     "covariance_scale_diagonal": lambda: hm.NormalCovarianceEmbedding(

@@ -28,6 +28,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.normal import LocationShape, Normal
     from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
     from harmonium.families.poisson import Poisson, Poissons
+    from harmonium.families.statistic_embedding import StatisticEmbedding
     from harmonium.families.von_mises import VonMises, VonMisesProduct
     from harmonium.families.weibull import Weibull
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
@@ -151,6 +152,7 @@ __all__ = [
     "ReplicatedPoint",
     "RestrictionEmbedding",
     "Scale",
+    "StatisticEmbedding",
     "Translations",
     "TupleEmbedding",
     "Univariate",

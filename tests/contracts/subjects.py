@@ -62,6 +62,11 @@ MODELS = {
     ),
     "mixture": lambda: hm.Mixture(hm.Normal(2), 3),
     "shared mixture": lambda: hm.Mixture(hm.Normal(2), 3, hm.LocationEmbedding(hm.Normal(2))),
+    "mixture of diagonals": lambda: hm.Mixture(
+        hm.Normal(2),
+        3,
+        hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(2)),
+    ),
     "hierarchy": lambda: hm.hierarchical_mixture_of_gaussians(4, 2, 3),
     "restricted hierarchy": lambda: hm.hierarchical_mixture_of_gaussians(
         4, 2, 3, pst_covariance=hm.Diagonal()

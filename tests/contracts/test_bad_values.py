@@ -373,9 +373,9 @@ DUALITY = [
         r"to_natural of LinearGaussianModel.*did not converge.*outside the mean domain.*Mix it",
     ),
     BadValue(
-        "numerical to_natural outside the domain of a shared mixture",
-        lambda mean: _model("shared mixture").to_natural(mean),
-        lambda: (_outside_domain("shared mixture"),),
+        "numerical to_natural outside the domain of a mixture",
+        lambda mean: _model("mixture of diagonals").to_natural(mean),
+        lambda: (_outside_domain("mixture of diagonals"),),
         r"to_natural of Mixture.*did not converge",
     ),
     BadValue(

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import harmonium as hm
@@ -84,3 +85,19 @@ def test_embeddings_keep_the_floating_point_type(getkey):
     point = jax.tree.map(lambda a: a.astype(jnp.float32), hm.Normal(2).initialize(getkey()))
     embedded = hm.ObservableEmbedding(model).embed(point)
     assert {leaf.dtype for leaf in jax.tree.leaves(embedded)} == {jnp.dtype("float32")}
+
+
+def test_some_statistics_must_be_distinct_and_those_of_the_family():
+    with pytest.raises(ValueError, match="distinct numbers from 0 to 1"):
+        hm.StatisticEmbedding(hm.Gamma(), (2,))
+    with pytest.raises(ValueError, match="distinct"):
+        hm.StatisticEmbedding(hm.Gamma(), (1, 1))
+    with pytest.raises(ValueError, match="has 2 statistics"):
+        hm.StatisticEmbedding(hm.Gamma(), ())
+
+
+def test_some_statistics_are_observed_one_by_one_and_in_batches():
+    embedding = hm.StatisticEmbedding(hm.Dirichlet(3), (2, 0))
+    x = jnp.asarray([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    assert_close(embedding.observe(x[1]), np.log([0.8, 0.1]))
+    assert_close(embedding.observe(x), np.log([[0.5, 0.2], [0.8, 0.1]]))

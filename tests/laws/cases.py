@@ -153,7 +153,11 @@ REPRESENTATIVES = (
 
 # Where `to_natural` is numerical it is the same code, which takes long to compile: laws of what is
 # built on it run for these, and for all models in closed form.
-NUMERICAL = ("linear_full_diagonal", "mixture_tied", "hierarchy_2_posterior_scale")
+NUMERICAL = (
+    "linear_full_diagonal",
+    "mixture_of_diagonal_differences",
+    "hierarchy_2_posterior_scale",
+)
 SOLVED = (
     *names_where(lambda m: not is_conjugated(m) or (m.is_closed_form and m.is_symmetric)),
     *NUMERICAL,

@@ -86,6 +86,17 @@ class Product(AbstractProduct, Differentiable, Generative):
         components = self._map(lambda f, p, s: f.to_natural(p, s), point.components, starts)
         return ProductPoint(components, self, Coordinates.NATURAL)
 
+    @property
+    def is_exact(self) -> bool:
+        """If all parts are."""
+        return all(part.is_exact for part in self.parts)
+
+    def improve(self, point: Mean, start: Natural) -> Natural:
+        """Part by part."""
+        self.check_single(point, start)
+        components = self._map(lambda f, p, s: f.improve(p, s), point.components, start.components)
+        return ProductPoint(components, self, Coordinates.NATURAL)
+
     def admits(self, point: Natural) -> Bool[Array, ""]:
         return jnp.all(jnp.stack(self._map(lambda f, p: f.admits(p), point.components)))
 
@@ -242,6 +253,17 @@ class Replicated(Differentiable, Generative):
             replicas = jax.vmap(self.family.to_natural)(point.replicas)
         else:
             replicas = jax.vmap(self.family.to_natural)(point.replicas, start.replicas)
+        return self._point(replicas, Coordinates.NATURAL)
+
+    @property
+    def is_exact(self) -> bool:
+        """If the family is."""
+        return self.family.is_exact
+
+    def improve(self, point: Mean, start: Natural) -> Natural:
+        """Replica by replica."""
+        self.check_single(point, start)
+        replicas = jax.vmap(self.family.improve)(point.replicas, start.replicas)
         return self._point(replicas, Coordinates.NATURAL)
 
     def admits(self, point: Natural) -> Bool[Array, ""]:

@@ -65,6 +65,21 @@ class LocationEmbedding(LinearEmbedding):
             VectorPoint(rest, self.sub_man, Coordinates.MEAN),
         )
 
+    @property
+    def fits_components(self) -> bool:
+        """Yes."""
+        return True
+
+    def fit_components(
+        self, total: Mean, parts: Mean, weights: Float[Array, " k"], starts: Natural | None
+    ) -> Natural:
+        """Components with one covariance: what the second moment has beyond that of their means."""
+        structure, n = self.normal.covariance_structure, self.normal.data_dim
+        means = parts.values / weights[:, None]
+        moment = total.shape - structure.cross_moment(parts.values, means)
+        covariance = structure.matrix_from_moment(moment, n)
+        return jax.vmap(self.normal.from_moments, (0, None))(means, covariance)
+
     def translations(self, points: Natural, shifts: Natural) -> Translations:
         r"""All translated points share the factorisation of their precision.
 

@@ -102,6 +102,28 @@ class LinearEmbedding(Embedding):
         amb: Any = self.amb_man
         return amb.sum_statistics(xs, totals), sub.sum_statistics(self.observe(xs), parts)
 
+    @property
+    def fits_components(self) -> bool:
+        """Whether `fit_components` is offered; a performance hook, no by default."""
+        return False
+
+    def fit_components(
+        self, total: Mean, parts: Mean, weights: Float[Array, " k"], starts: Natural | None
+    ) -> Natural:
+        """The best natural points of `amb_man` that differ in what is embedded only.
+
+        The M-step of mixtures for K components, a performance hook where there is a formula.
+
+        **Arguments:**
+
+        - `total`: the sum of the components' statistics, a mean point of `amb_man` times one.
+        - `parts`: the components' shares of the interacting statistics, K mean points of `sub_man`
+            times the components' weights.
+        - `weights`: (K,), positive, summing to one.
+        - `starts`: K natural points than which the result is not to be worse, or `None`.
+        """
+        raise TypeError(f"{self} has no formula for components that differ in it only.")
+
     def translate_through(
         self, inner: "LinearEmbedding", point: Natural, shift: Natural
     ) -> Natural:
@@ -232,6 +254,21 @@ class IdentityEmbedding(RestrictionEmbedding):
         family: Any = self.manifold
         sums = family.sum_statistics(xs, jnp.concatenate([totals, parts], axis=1))
         return sums[: totals.shape[1]], sums[totals.shape[1] :]
+
+    @property
+    def fits_components(self) -> bool:
+        """Yes."""
+        return True
+
+    def fit_components(
+        self, total: Mean, parts: Mean, weights: Float[Array, " k"], starts: Natural | None
+    ) -> Natural:
+        """Each component by itself: its share of the statistics divided by its weight."""
+        family: Any = self.manifold
+        means = jax.vmap(lambda part, weight: part / weight)(parts, weights)
+        if starts is None:
+            return jax.vmap(family.to_natural)(means)
+        return jax.vmap(family.improve)(means, starts)
 
     def restrict(self, point: Natural) -> Natural:
         self.manifold.check_point(point)

@@ -8,11 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family import duality
-from harmonium.exponential_family.base import (
-    BATCH_SIZE,
-    Differentiable,
-    Generative,
-)
+from harmonium.exponential_family.base import BATCH_SIZE, Differentiable, Generative
 from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.form import float_dtype
@@ -71,21 +67,23 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
 
     @abstractmethod
-    def likelihood_to_natural(self, point: Mean) -> Natural:
-        """The likelihood that fits the mean parameters best: the closed-form M-step for $p(x|z)$.
+    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        """The likelihood that fits the mean parameters best: the M-step for $p(x|z)$.
 
-        Only called where `is_closed_form`.
+        Only called where `is_closed_form`. With a likelihood to start from, one that fits at least
+        as well as it, by `obs_man.improve` where it would be by `obs_man.to_natural`.
         """
 
     @property
     @abstractmethod
     def is_closed_form(self) -> bool:
-        """Whether `likelihood_to_natural` is exact."""
+        """Whether the M-step for $p(x|z)$ is one of `obs_man`, or a formula."""
 
     @property
     def is_exact(self) -> bool:
         """Whether the M-step has a closed form at every level."""
-        return self.is_symmetric and self.is_closed_form and self.pst_man.is_exact
+        closed_form = self.is_symmetric and self.is_closed_form
+        return closed_form and self.obs_man.is_exact and self.pst_man.is_exact
 
     @property
     @abstractmethod
@@ -233,7 +231,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
         if not (self.is_symmetric and self.is_closed_form):
             return duality.improve_dual(self, point, start)
         latent = self.pst_man.improve(point.latent, self.prior(start))
-        return self.join_conjugated(self.likelihood_to_natural(point), latent)
+        likelihood = self.likelihood_to_natural(point, self.likelihood_function(start))
+        return self.join_conjugated(likelihood, latent)
 
     def natural_start(self, point: Mean) -> Natural:
         """Independent observables and latents with these means: no interaction."""

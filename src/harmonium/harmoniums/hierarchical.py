@@ -102,11 +102,12 @@ class Hierarchical(Conjugated):
         rho, chi = self.lwr_hrm.conjugation_parameters(self._to_lower(likelihood))
         return ObservableEmbedding(self.prr_upr_hrm).embed(rho), chi
 
-    def likelihood_to_natural(self, point: Mean) -> Natural:
+    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         lower = self.lwr_hrm
         interaction = lower.int_man.adopt(point.interaction)
         lower_mean = lower.point(point.observable, interaction, point.latent.observable)
-        return self._from_lower(lower.likelihood_to_natural(lower_mean))
+        lower_start = None if start is None else self._to_lower(start)
+        return self._from_lower(lower.likelihood_to_natural(lower_mean, lower_start))
 
     def embed_observable(self, embedding: LinearEmbedding) -> "Hierarchical":
         return Hierarchical(self.lwr_hrm.embed_observable(embedding), self.upr_hrm)

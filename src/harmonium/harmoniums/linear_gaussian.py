@@ -76,7 +76,7 @@ class LinearGaussianModel(Conjugated):
         )
         return rho, self.obs_man.log_partition_function(observable)
 
-    def likelihood_to_natural(self, point: Mean) -> Natural:
+    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The regression of $x$ on $z$: $W = C_{xz} C_{zz}^{-1}$, and its residual covariance."""
         structure, latent_structure = self._structures
         n_obs, n_lat = self.obs_man.data_dim, self.pst_man.data_dim

@@ -5,10 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable
-from harmonium.exponential_family.checks import all_close, require
+from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.checks import all_close, check_weights, require
+from harmonium.exponential_family.chunks import sum_chunks
+from harmonium.exponential_family.form import float_dtype
 from harmonium.families.categorical import Categorical
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
@@ -66,7 +68,7 @@ class Mixture(Conjugated):
             )
 
     def __repr__(self) -> str:
-        mixed = "" if self.is_closed_form else f", {self.obs_emb!r}"
+        mixed = "" if self._shares_nothing else f", {self.obs_emb!r}"
         return f"Mixture({self.obs_man!r}, {self.n_components}{mixed})"
 
     @cached_property
@@ -86,7 +88,11 @@ class Mixture(Conjugated):
 
     @property
     def is_closed_form(self) -> bool:
-        """If all parameters differ between components, so that each is fitted by itself."""
+        """If the embedding has a formula for components that differ in what it embeds only."""
+        return self.obs_emb.fits_components
+
+    @property
+    def _shares_nothing(self) -> bool:
         return isinstance(self.obs_emb, IdentityEmbedding)
 
     @property
@@ -110,14 +116,19 @@ class Mixture(Conjugated):
         weighted = jax.vmap(lambda mean, weight: mean * weight)(means, weights)
         return jax.nn.logsumexp(scores), self._from_component_sums(weighted, weights)
 
-    def likelihood_to_natural(self, point: Mean) -> Natural:
-        """Each component by itself: its share of the statistics divided by its weight."""
+    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         rows, weights = point.interaction.rows[0], point.latent.values
-        total = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), rows)
-        first = (point.observable - total) / (1 - jnp.sum(weights))
-        others = jax.vmap(lambda row, weight: row / weight)(rows, weights)
-        means = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, others)
-        return self._from_natural_components(jax.vmap(self.obs_man.to_natural)(means))
+        others = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), rows)
+        first = self.obs_emb.project(point.observable) - others
+        parts = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rows)
+        weights = jnp.concatenate([1 - jnp.sum(weights, keepdims=True), weights])
+        starts = None if start is None else self._components(start.observable, start.interaction)
+        components = self.obs_emb.fit_components(point.observable, parts, weights, starts)
+        return self._from_natural_components(components)
+
+    def admits(self, point: Natural) -> Bool[Array, ""]:
+        """Whether the family admits every component."""
+        return jnp.all(jax.vmap(self.obs_man.admits)(self.components(point)))
 
     def embed_observable(self, embedding: LinearEmbedding) -> "Mixture":
         family: Any = embedding.amb_man
@@ -170,7 +181,7 @@ class Mixture(Conjugated):
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         """Random components with random weights."""
-        if not self.is_closed_form:
+        if not self._shares_nothing:
             return self._initialize_shared(key)
         observable_key, weight_key = jax.random.split(key)
         keys = jax.random.split(observable_key, self.n_components)
@@ -203,14 +214,61 @@ class Mixture(Conjugated):
         average = self.obs_man.to_mean(overall)
         members = jax.vmap(self.obs_man.sufficient_statistic)(jax.tree.map(lambda a: a[chosen], xs))
         means = jax.vmap(lambda member: member * 0.5 + average * 0.5)(members)
-        components = jax.vmap(self.obs_man.to_natural)(means)
         prior = self.pst_man.zeros(Coordinates.NATURAL)
-        if self.is_closed_form:
+        if self._shares_nothing:
+            components = jax.vmap(self.obs_man.improve, (0, None))(means, overall)
             return self.join_conjugated(self._from_natural_components(components), prior)
-        differences = jax.vmap(lambda c: self.obs_emb.restrict(c - overall))(components)
+        differences = self._differences_towards(overall, means)
         first = self.obs_emb.translate(overall, differences[0])
         rest = jax.vmap(lambda d: d - differences[0])(differences[1:])
-        return self.join_conjugated(self._make_likelihood(first, rest), prior)
+        likelihood = self._make_likelihood(first, rest)
+        return self._narrowed(self.join_conjugated(likelihood, prior), xs)
+
+    def _narrowed(self, point: Natural, xs: Any) -> Natural:
+        """The M-step for observations that belong to their likeliest components, and a tenth of
+        the point itself.
+
+        Components that share parameters start as broad as the sample, and soft assignments would
+        leave them so.
+        """
+        shares = jax.nn.one_hot(self.assign(point, xs), self.n_components)[:, 1:]
+        weights = check_weights(None, len(shares), float_dtype(point))[:, None]
+
+        def statistics(chunk: Any, chunk_weights: Array) -> Mean:
+            members, member_shares = chunk
+            chunk_weights = chunk_weights[:, 0]
+            total, parts = self.int_man.outer_sum(members, member_shares, chunk_weights)
+            masses = VectorPoint(chunk_weights @ member_shares, self.pst_man, Coordinates.MEAN)
+            return self.point(total, parts, masses)
+
+        hard = sum_chunks(statistics, (xs, shares.astype(weights.dtype)), weights, BATCH_SIZE)
+        return self.improve(hard * 0.9 + self.to_mean(point) * 0.1, point)
+
+    def _differences_towards(self, base: Natural, means: Mean) -> Natural:
+        """Differences from one component that move its interacting mean to others, to first order.
+
+        Each is halved until the result is inside the natural domain.
+        """
+        sub: Any = self.obs_emb.sub_man
+
+        def interacting_mean(vector: Array) -> Array:
+            moved = self.obs_emb.translate(base, sub.unravel(vector))
+            return sub.ravel(self.obs_emb.project(self.obs_man.to_mean(moved)))
+
+        zero = jnp.zeros(sub.dim, jax.tree.leaves(base)[0].dtype)
+        fisher, current = jax.jacfwd(interacting_mean)(zero), interacting_mean(zero)
+
+        def difference(mean: Mean) -> Natural:
+            target = sub.ravel(self.obs_emb.project(mean))
+            full = jnp.linalg.solve(fisher, target - current)
+
+            def outside(step: Array) -> Array:
+                moved = self.obs_emb.translate(base, sub.unravel(step))
+                return ~self.obs_man.in_domain(moved) & jnp.any(step != 0)
+
+            return sub.unravel(jax.lax.while_loop(outside, lambda step: step / 2, full))
+
+        return jax.vmap(difference)(means)
 
     # --- standard parameters
 
@@ -258,7 +316,7 @@ class Mixture(Conjugated):
         first = components[0]
         differences = jax.vmap(lambda c: self.obs_emb.restrict(c - first))(components[1:])
         likelihood = self._make_likelihood(first, differences)
-        if check and not self.is_closed_form:
+        if check and not self._shares_nothing:
             rebuilt = self._components(likelihood.observable, likelihood.interaction)
             likelihood = require(
                 likelihood,
