@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import harmonium as hm
@@ -89,6 +90,14 @@ def test_products_refuse_what_is_not_a_family():
         hm.Replicated(hm.Normal(2), 0)
     with pytest.raises(IndexError, match="no component"):
         hm.ComponentEmbedding(hm.Product(hm.Normal(2)), 1)
+
+
+@pytest.mark.parametrize("name", ["normal", "poissons", "product", "mixture_full", "hierarchy_2"])
+def test_numpy_vectors_unravel(name):
+    manifold = CATALOGUE[name]()
+    vector = np.linspace(0.1, 0.2, manifold.dim)
+    for coordinates in hm.Coordinates:
+        assert_close(manifold.ravel(manifold.unravel(vector, coordinates)), vector)
 
 
 def test_manifolds_may_be_closed_over_or_passed_to_compiled_functions():

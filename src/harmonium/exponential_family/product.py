@@ -13,7 +13,7 @@ from harmonium.exponential_family.base import Differentiable, Generative
 from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.product import AbstractProduct, ProductPoint
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import AnyArray, Structure
 
 
 class Product(AbstractProduct, Differentiable, Generative):
@@ -203,9 +203,9 @@ class Replicated(Differentiable, Generative):
         return jax.vmap(self.family.ravel)(point.replicas).reshape(-1)
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
-        rows = vector.reshape(self.n_replicas, self.family.dim)
+        rows = jnp.asarray(vector).reshape(self.n_replicas, self.family.dim)
         return self._point(
             jax.vmap(lambda row: self.family.unravel(row, coordinates))(rows), coordinates
         )

@@ -21,7 +21,7 @@ from harmonium.geometry.point import (
     check_trailing_shape,
     real_leaf,
 )
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import AnyArray, Structure
 
 
 class LocationShape(Point):
@@ -98,9 +98,9 @@ class Normal(Differentiable, Generative):
         return jnp.concatenate([point.location, shape])
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
-        n, doubled = self.data_dim, coordinates is Coordinates.NATURAL
+        n, doubled, vector = self.data_dim, coordinates is Coordinates.NATURAL, jnp.asarray(vector)
         shape = self.covariance_structure.unravel(vector[n:], n, doubled)
         return LocationShape(vector[:n], shape, self, coordinates)
 

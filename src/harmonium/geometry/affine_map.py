@@ -9,7 +9,7 @@ from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Natural, Point
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import AnyArray, Structure
 
 
 class AffinePoint(Point):
@@ -65,7 +65,7 @@ class AffineMap(Manifold):
         return ravel_parts(self.parts, (point.observable, point.interaction))
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         observable, interaction = unravel_parts(self.parts, vector, coordinates)
         return AffinePoint(observable, interaction, self, coordinates)

@@ -25,7 +25,7 @@ from harmonium.geometry.point import (
     Point,
 )
 from harmonium.geometry.product import check_kinds, check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import Structure, cached_property
+from harmonium.geometry.structure import AnyArray, Structure, cached_property
 
 
 class LinearMapPoint(Point):
@@ -202,10 +202,10 @@ class LinearMap(InteractionMap):
         return jax.vmap(domain.ravel)(jax.tree.unflatten(structure, columns)).reshape(-1)
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         domain, codomain = self.dom_emb.sub_man, self.cod_emb.sub_man
-        matrix = vector.reshape(codomain.dim, domain.dim)
+        matrix = jnp.asarray(vector).reshape(codomain.dim, domain.dim)
         columns = jax.vmap(lambda row: domain.unravel(row, coordinates))(matrix)
         rows = []
         for leaf, shape in zip(jax.tree.leaves(columns), self.domain_shapes, strict=True):
@@ -333,7 +333,7 @@ class BlockMap(InteractionMap):
         return ravel_parts(self.maps, point.blocks)
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         return BlockMapPoint(unravel_parts(self.maps, vector, coordinates), self, coordinates)
 

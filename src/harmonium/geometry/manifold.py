@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from harmonium.geometry.point import Coordinates, Point, VectorPoint
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import AnyArray, Structure
 
 
 class Manifold(Structure):
@@ -44,7 +44,7 @@ class Manifold(Structure):
 
     @abstractmethod
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         """The point with these minimal coordinates, the inverse of `ravel`.
 
@@ -95,7 +95,7 @@ class VectorManifold(Manifold):
         return point.values
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         return VectorPoint(vector, self, coordinates)
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from harmonium.geometry.embedding import TupleEmbedding
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Point
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import AnyArray, Structure
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -81,7 +81,7 @@ class AbstractProduct(Manifold):
         return ravel_parts(self.parts, point.components)
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         return ProductPoint(unravel_parts(self.parts, vector, coordinates), self, coordinates)
 
@@ -93,7 +93,7 @@ def ravel_parts(manifolds: tuple[Manifold, ...], points: tuple[Point, ...]) -> F
 
 
 def unravel_parts(
-    manifolds: tuple[Manifold, ...], vector: Float[Array, " n"], coordinates: Coordinates
+    manifolds: tuple[Manifold, ...], vector: Float[AnyArray, " n"], coordinates: Coordinates
 ) -> tuple[Any, ...]:
     """The points whose minimal coordinates follow each other in the vector."""
     points, start = [], 0

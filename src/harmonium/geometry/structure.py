@@ -5,7 +5,11 @@ import functools
 from typing import Any, no_type_check
 
 import equinox as eqx
+import numpy as np
 import wadler_lindig as wl
+from jaxtyping import Array
+
+AnyArray = Array | np.ndarray
 
 
 class cached_property(functools.cached_property):

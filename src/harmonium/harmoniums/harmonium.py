@@ -14,7 +14,7 @@ from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import Structure, cached_property
+from harmonium.geometry.structure import AnyArray, Structure, cached_property
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -101,7 +101,7 @@ class Harmonium(Gibbs):
         return ravel_parts(self.parts, (point.observable, point.interaction, point.latent))
 
     def unravel(
-        self, vector: Float[Array, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         return self.point(*unravel_parts(self.parts, vector, coordinates))
 
