@@ -32,6 +32,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.von_mises import VonMises, VonMisesProduct
     from harmonium.families.weibull import Weibull
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
+    from harmonium.geometry.block_map import BlockMap, BlockMapPoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
     from harmonium.geometry.embedding import (
         ComposedEmbedding,
@@ -43,8 +44,6 @@ with install_import_hook("harmonium", "beartype.beartype"):
         TupleEmbedding,
     )
     from harmonium.geometry.linear_map import (
-        BlockMap,
-        BlockMapPoint,
         InteractionMap,
         LinearMap,
         LinearMapPoint,

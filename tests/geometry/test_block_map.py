@@ -17,7 +17,16 @@ LOCATIONS = hm.LinearMap(LOCATION, hm.LocationEmbedding(OBSERVABLE))
 COMPONENTS = hm.LinearMap(hm.ComponentEmbedding(LATENT, 1), hm.IdentityEmbedding(OBSERVABLE))
 NORMALS = hm.LinearMap(hm.ComponentEmbedding(LATENT, 0), hm.IdentityEmbedding(OBSERVABLE))
 BLOCKS = hm.BlockMap((LOCATIONS, COMPONENTS))
-MAPS = {"locations": LOCATIONS, "components": COMPONENTS, "normals": NORMALS, "blocks": BLOCKS}
+ONE_DOMAIN = hm.BlockMap(
+    (NORMALS, hm.LinearMap(hm.ComponentEmbedding(LATENT, 0), hm.LocationEmbedding(OBSERVABLE)))
+)
+MAPS = {
+    "locations": LOCATIONS,
+    "components": COMPONENTS,
+    "normals": NORMALS,
+    "blocks": BLOCKS,
+    "one_domain": ONE_DOMAIN,
+}
 
 X = np.asarray([[0.3, -1.0, 2.0], [1.5, 0.2, -0.4]])
 Z = (np.asarray([0.7, -1.1]), 2)
@@ -113,6 +122,22 @@ def test_the_energy_is_the_same_forwards_and_backwards(linear_map, xs, z):
     shift = jax.tree.map(lambda leaf: leaf[0], linear_map.shifts(point, xs[:1]))
     backwards = linear_map.translate_domain(LATENT.zeros(), shift)
     assert_close(hm.dot(backwards, latent), energy)
+
+
+def test_translations_are_those_of_one_observation_at_a_time(linear_map, xs):
+    point = linear_map.unravel(0.01 * jnp.ones(linear_map.dim))
+    latent = LATENT.initialize(jax.random.key(2))
+    shifts, weights = linear_map.shifts(point, xs), jnp.asarray([[0.3], [2.0]])
+    found = linear_map.translations(latent, shifts)
+    means = []
+    for n in range(len(X)):
+        shift = jax.tree.map(lambda leaf, n=n: leaf[n], shifts)
+        translated = linear_map.translate_domain(latent, shift)
+        means.append(LATENT.to_mean(translated))
+        assert_close(found.log_partitions[n, 0], LATENT.log_partition_function(translated))
+        projection = jax.tree.map(lambda leaf, n=n: leaf[n, 0], found.projections)
+        assert_close(projection, linear_map.project_domain(means[n]))
+    assert_close(found.total(weights)[0], means[0] * 0.3 + means[1] * 2.0)
 
 
 def test_a_larger_latent_manifold_may_hold_the_domain(linear_map, z):

@@ -94,20 +94,6 @@ def test_block_maps_add_their_blocks():
     close(moved.components[1].values, second.shifts(point.blocks[1], xs).values[0])
 
 
-def test_block_maps_translate_by_default_like_single_maps():
-    single, block = LOCATIONS, hm.BlockMap((LOCATIONS,))
-    point = random_point(single)
-    latent = LATENT.initialize(jax.random.key(5))
-    xs = jax.random.normal(jax.random.key(2), (4, 3))
-    weights = jnp.array([[0.1], [0.2], [0.3], [0.4]])
-    one = single.translations(latent, single.shifts(point, xs))
-    many = block.translations(latent, (single.shifts(point, xs),))
-    close(one.log_partitions, many.log_partitions)
-    close(one.projections.values, many.projections[0].values)
-    for a, b in zip(*map(jax.tree.leaves, (one.total(weights), many.total(weights))), strict=True):
-        close(a, b)
-
-
 def test_affine_maps_give_natural_parameters():
     affine = hm.AffineMap(OBSERVABLE, LOCATIONS)
     point = random_point(affine)

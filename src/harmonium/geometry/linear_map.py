@@ -15,7 +15,6 @@ from harmonium.geometry.embedding import (
     LinearEmbedding,
     Translations,
     compose,
-    map_translations,
 )
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import (
@@ -24,7 +23,7 @@ from harmonium.geometry.point import (
     Natural,
     Point,
 )
-from harmonium.geometry.product import check_kinds, check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.product import check_kinds
 from harmonium.geometry.structure import AnyArray, Structure, cached_property
 
 
@@ -65,25 +64,6 @@ class LinearMapPoint(Point):
         linear_map: Any = self.manifold
         batch = self.rows[0].batch_shape
         return batch[: len(batch) - len(linear_map.domain_shapes[0])]
-
-
-class BlockMapPoint(Point):
-    """A point of a sum of linear maps: one point of each.
-
-    **Fields:** `blocks`, and the static `manifold` and `coordinates`.
-    """
-
-    blocks: tuple[Point, ...]
-    manifold: Structure = eqx.field(static=True)
-    coordinates: Coordinates = eqx.field(static=True)
-
-    def __check_init__(self):
-        check_parts(self, self.blocks, self.manifold.maps)  # pyright: ignore[reportAttributeAccessIssue]
-
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """The leading axes of the blocks."""
-        return self.blocks[0].batch_shape
 
 
 class InteractionMap(Manifold):
@@ -151,6 +131,11 @@ class InteractionMap(Manifold):
 
     @property
     @abstractmethod
+    def domain_embedding(self) -> LinearEmbedding | None:
+        """The embedding of the one interacting latent statistic, if there is but one."""
+
+    @property
+    @abstractmethod
     def sub_statistics(self) -> tuple:
         """The pairs of sub-statistics between which this maps, ambient manifolds aside."""
 
@@ -172,6 +157,11 @@ class LinearMap(InteractionMap):
     def domain_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the leaves of the domain's sub-statistic."""
         return tuple(leaf.shape for leaf in jax.tree.leaves(self.dom_emb.sub_man.template()))
+
+    @property
+    def domain_embedding(self) -> LinearEmbedding:
+        """`dom_emb`."""
+        return self.dom_emb
 
     @property
     def sub_statistics(self) -> tuple:
@@ -271,7 +261,7 @@ class LinearMap(InteractionMap):
         return LinearMap(self.dom_emb, compose(embedding, self.cod_emb))
 
     def adopt(self, point: Point) -> Point:
-        _check_sub_statistics(self, point)
+        check_sub_statistics(self, point)
         return LinearMapPoint(point.rows, self, point.coordinates)
 
     def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
@@ -307,95 +297,6 @@ class LinearMap(InteractionMap):
         return LinearMapPoint(jax.tree.transpose(outer, inner, rows), self, point.coordinates)
 
 
-class BlockMap(InteractionMap):
-    """A sum of linear maps between the same latent and observable manifolds.
-
-    **Fields:** `maps`, each of which may reach another part of the latent and the observable.
-    """
-
-    maps: tuple[InteractionMap, ...] = eqx.field(static=True)
-
-    @property
-    def sub_statistics(self) -> tuple:
-        """The sub-statistics of all blocks."""
-        return tuple(pair for block in self.maps for pair in block.sub_statistics)
-
-    @property
-    def dim(self) -> int:
-        """The sum of the dimensions of the blocks."""
-        return sum(block.dim for block in self.maps)
-
-    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
-        return BlockMapPoint(tuple(m.zeros(coordinates) for m in self.maps), self, coordinates)
-
-    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
-        self.check_single(point)
-        return ravel_parts(self.maps, point.blocks)
-
-    def unravel(
-        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
-    ) -> Point:
-        return BlockMapPoint(unravel_parts(self.maps, vector, coordinates), self, coordinates)
-
-    def _zip(self, *tuples: tuple) -> Any:
-        return zip(self.maps, *tuples, strict=True)
-
-    def translate_codomain(self, observable: Natural, point: Natural, latent: Any) -> Natural:
-        for block, part in self._zip(point.blocks):
-            observable = block.translate_codomain(observable, part, latent)
-        return observable
-
-    def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
-        for block, part, latent in self._zip(point.blocks, interacting):
-            observable = block.translate_at(observable, part, latent)
-        return observable
-
-    def shifts(self, point: Natural, xs: Any) -> Any:
-        return tuple(block.shifts(part, xs) for block, part in self._zip(point.blocks))
-
-    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
-        for block, part in self._zip(shift):
-            latent = block.translate_domain(latent, part)
-        return latent
-
-    def project_domain(self, latent: Mean) -> Any:
-        return tuple(block.project_domain(latent) for block in self.maps)
-
-    def translations(self, latent: Natural, shifts: Any) -> Translations:
-        batch = jax.tree.map(lambda leaf: leaf[None], latent)
-        return map_translations(
-            latent.manifold, self.translate_domain, self.project_domain, batch, shifts
-        )
-
-    def outer_sum(
-        self, xs: Any, projections: Any, weights: Float[Array, " n"]
-    ) -> tuple[Mean, Mean]:
-        sums = [block.outer_sum(xs, part, weights) for block, part in self._zip(projections)]
-        blocks = tuple(interaction for _, interaction in sums)
-        return sums[0][0], BlockMapPoint(blocks, self, Coordinates.MEAN)
-
-    def compose_domain(self, embedding: LinearEmbedding) -> "BlockMap":
-        return BlockMap(tuple(block.compose_domain(embedding) for block in self.maps))
-
-    def compose_codomain(self, embedding: LinearEmbedding) -> "BlockMap":
-        return BlockMap(tuple(block.compose_codomain(embedding) for block in self.maps))
-
-    def adopt(self, point: Point) -> Point:
-        _check_sub_statistics(self, point)
-        blocks = tuple(block.adopt(part) for block, part in self._zip(point.blocks))
-        return BlockMapPoint(blocks, self, point.coordinates)
-
-    def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        blocks = tuple(b.substitute_codomain(p, scale, shift) for b, p in self._zip(point.blocks))
-        return BlockMapPoint(blocks, self, point.coordinates)
-
-    def substitute_domain(self, point: Natural, scale: Any) -> Natural:
-        blocks = tuple(
-            block.substitute_domain(part, scale) for block, part in self._zip(point.blocks)
-        )
-        return BlockMapPoint(blocks, self, point.coordinates)
-
-
 def _map_axes(function: Any, n_axes: int) -> Any:
     for _ in range(n_axes):
         function = jax.vmap(function)
@@ -409,7 +310,8 @@ def _merge_axes(point: Point, n_axes: int) -> Point:
     return jax.tree.map(merge, point)
 
 
-def _check_sub_statistics(interaction: InteractionMap, point: Point) -> None:
+def check_sub_statistics(interaction: InteractionMap, point: Point) -> None:
+    """Checks that a point is one of a map between the same sub-statistics."""
     other: Any = point.manifold
     if interaction.sub_statistics != other.sub_statistics:
         raise TypeError(

@@ -1,0 +1,144 @@
+"""Sums of linear maps: interactions of several statistics."""
+
+import functools
+import operator
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float
+
+from harmonium.geometry.embedding import LinearEmbedding, Translations, map_translations
+from harmonium.geometry.linear_map import InteractionMap, check_sub_statistics
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point
+from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.structure import AnyArray, Structure
+
+
+class BlockMapPoint(Point):
+    """A point of a sum of linear maps: one point of each.
+
+    **Fields:** `blocks`, and the static `manifold` and `coordinates`.
+    """
+
+    blocks: tuple[Point, ...]
+    manifold: Structure = eqx.field(static=True)
+    coordinates: Coordinates = eqx.field(static=True)
+
+    def __check_init__(self):
+        check_parts(self, self.blocks, self.manifold.maps)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the blocks."""
+        return self.blocks[0].batch_shape
+
+
+class BlockMap(InteractionMap):
+    """A sum of linear maps between the same latent and observable manifolds.
+
+    Each may reach another part of the latent and of the observable. Where all reach the same part
+    of the latent, their shifts add up.
+
+    **Fields:** `maps`.
+    """
+
+    maps: tuple[InteractionMap, ...] = eqx.field(static=True)
+
+    @property
+    def domain_embedding(self) -> LinearEmbedding | None:
+        """That of all the maps if they agree."""
+        first, *others = (block.domain_embedding for block in self.maps)
+        return first if all(other == first for other in others) else None
+
+    @property
+    def sub_statistics(self) -> tuple:
+        """The sub-statistics of all blocks."""
+        return tuple(pair for block in self.maps for pair in block.sub_statistics)
+
+    @property
+    def dim(self) -> int:
+        """The sum of the dimensions of the blocks."""
+        return sum(block.dim for block in self.maps)
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return BlockMapPoint(tuple(m.zeros(coordinates) for m in self.maps), self, coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return ravel_parts(self.maps, point.blocks)
+
+    def unravel(
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return BlockMapPoint(unravel_parts(self.maps, vector, coordinates), self, coordinates)
+
+    def _spread(self, interacting: Any) -> tuple:
+        """What each of the maps is to know of the interacting latents."""
+        return interacting if self.domain_embedding is None else (interacting,) * len(self.maps)
+
+    def _zip(self, *tuples: tuple) -> Any:
+        return zip(self.maps, *tuples, strict=True)
+
+    def translate_codomain(self, observable: Natural, point: Natural, latent: Any) -> Natural:
+        for block, part in self._zip(point.blocks):
+            observable = block.translate_codomain(observable, part, latent)
+        return observable
+
+    def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
+        for block, part, latent in self._zip(point.blocks, self._spread(interacting)):
+            observable = block.translate_at(observable, part, latent)
+        return observable
+
+    def shifts(self, point: Natural, xs: Any) -> Any:
+        shifts = tuple(block.shifts(part, xs) for block, part in self._zip(point.blocks))
+        return shifts if self.domain_embedding is None else functools.reduce(operator.add, shifts)
+
+    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
+        if self.domain_embedding is not None:
+            return self.domain_embedding.translate(latent, shift)
+        for block, part in self._zip(shift):
+            latent = block.translate_domain(latent, part)
+        return latent
+
+    def project_domain(self, latent: Mean) -> Any:
+        if self.domain_embedding is not None:
+            return self.domain_embedding.project(latent)
+        return tuple(block.project_domain(latent) for block in self.maps)
+
+    def translations(self, latent: Natural, shifts: Any) -> Translations:
+        batch = jax.tree.map(lambda leaf: leaf[None], latent)
+        if self.domain_embedding is not None:
+            return self.domain_embedding.translations(batch, shifts)
+        return map_translations(
+            latent.manifold, self.translate_domain, self.project_domain, batch, shifts
+        )
+
+    def outer_sum(
+        self, xs: Any, projections: Any, weights: Float[Array, " n"]
+    ) -> tuple[Mean, Mean]:
+        parts = self._spread(projections)
+        sums = [block.outer_sum(xs, part, weights) for block, part in self._zip(parts)]
+        blocks = tuple(interaction for _, interaction in sums)
+        return sums[0][0], BlockMapPoint(blocks, self, Coordinates.MEAN)
+
+    def compose_domain(self, embedding: LinearEmbedding) -> "BlockMap":
+        return BlockMap(tuple(block.compose_domain(embedding) for block in self.maps))
+
+    def compose_codomain(self, embedding: LinearEmbedding) -> "BlockMap":
+        return BlockMap(tuple(block.compose_codomain(embedding) for block in self.maps))
+
+    def adopt(self, point: Point) -> Point:
+        check_sub_statistics(self, point)
+        blocks = tuple(block.adopt(part) for block, part in self._zip(point.blocks))
+        return BlockMapPoint(blocks, self, point.coordinates)
+
+    def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        blocks = tuple(b.substitute_codomain(p, scale, shift) for b, p in self._zip(point.blocks))
+        return BlockMapPoint(blocks, self, point.coordinates)
+
+    def substitute_domain(self, point: Natural, scale: Any) -> Natural:
+        blocks = tuple(
+            block.substitute_domain(part, scale) for block, part in self._zip(point.blocks)
+        )
+        return BlockMapPoint(blocks, self, point.coordinates)
