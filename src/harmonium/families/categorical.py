@@ -54,7 +54,7 @@ class Categorical(VectorFamily):
         return jnp.zeros(())
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        return jax.nn.logsumexp(self._log_odds(point))
+        return jax.nn.logsumexp(with_reference(point.values))
 
     def to_mean(self, point: Natural) -> Mean:
         return VectorPoint(self.probabilities(point)[1:], self, Coordinates.MEAN)
@@ -68,7 +68,7 @@ class Categorical(VectorFamily):
         return jnp.all(point.values > 0) & (jnp.sum(point.values) < 1)
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Int[Array, ""]:
-        return jax.random.categorical(key, self._log_odds(point))
+        return jax.random.categorical(key, with_reference(point.values))
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return VectorPoint(jax.random.normal(key, (self.dim,)), self, Coordinates.NATURAL)
@@ -82,26 +82,51 @@ class Categorical(VectorFamily):
 
         **Raises:** an error if they do not have that length, are not positive or do not sum to 1.
         """
-        name = f"the probabilities of {self}"
-        probabilities = real_array(probabilities, (self.n_categories,), name)
-        tolerance = 1e3 * jnp.finfo(probabilities.dtype).eps
-        normalised = jnp.abs(jnp.sum(probabilities) - 1) <= tolerance
-        probabilities = require(
-            probabilities,
-            jnp.all(probabilities > 0) & normalised,
-            f"{name} must be positive and sum to 1. Divide them by their sum, and leave out "
-            "categories that never occur.",
-        )
-        log_odds = jnp.log(probabilities[1:]) - jnp.log(probabilities[0])
-        return VectorPoint(log_odds, self, Coordinates.NATURAL)
+        return self.unravel(log_odds_of(probabilities, self.n_categories, str(self)))
 
     def probabilities(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
         """The probabilities of all categories, of a natural point."""
         self.check_single(point)
-        return jax.nn.softmax(self._log_odds(point))
+        return jax.nn.softmax(with_reference(point.values))
 
     def top_probabilities(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
         return self.probabilities(point)
 
-    def _log_odds(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
-        return jnp.concatenate([jnp.zeros(1, point.values.dtype), point.values])
+
+def with_reference(log_odds: Float[Array, " n"]) -> Float[Array, "n+1"]:
+    """The log odds of all categories, with the zero of the reference before the others."""
+    return jnp.concatenate([jnp.zeros(1, log_odds.dtype), log_odds])
+
+
+def log_odds_of(probabilities: Any, n_categories: int, owner: str) -> Float[Array, " n"]:
+    """The log odds of all categories but the reference, from the probabilities of all.
+
+    **Arguments:**
+
+    - `probabilities`: (n_categories,), positive, summing to one.
+    - `n_categories`: how many there are.
+    - `owner`: whose they are, for the errors.
+
+    **Raises:** an error if they do not have that length, are not positive or do not sum to 1.
+    """
+    name = f"the probabilities of {owner}"
+    probabilities = real_array(probabilities, (n_categories,), name)
+    tolerance = 1e3 * jnp.finfo(probabilities.dtype).eps
+    normalised = jnp.abs(jnp.sum(probabilities) - 1) <= tolerance
+    probabilities = require(
+        probabilities,
+        jnp.all(probabilities > 0) & normalised,
+        f"{name} must be positive and sum to 1. Divide them by their sum, and leave out "
+        "categories that never occur.",
+    )
+    return jnp.log(probabilities[1:]) - jnp.log(probabilities[0])
+
+
+def indicator_covariance(probabilities: Float[Array, " n"]) -> Float[Array, "n n"]:
+    r"""$\mathrm{diag}(p) - p p^T$, the covariance of the indicators of categories.
+
+    Its rows sum to zero, which gives the diagonal without cancellation.
+    """
+    outer = probabilities[:, None] * probabilities[None, :]
+    others = jnp.where(jnp.eye(len(probabilities), dtype=bool), 0, outer)
+    return jnp.diag(jnp.sum(others, axis=1)) - others

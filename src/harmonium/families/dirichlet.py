@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import real_array, require
 from harmonium.exponential_family.vector import VectorFamily
+from harmonium.families.categorical import indicator_covariance
 from harmonium.families.gamma import (
     LARGE,
     inverse_powers,
@@ -129,9 +130,7 @@ class Dirichlet(VectorFamily):
 
     def covariance(self, point: Natural) -> Float[Array, "{self.dim} {self.dim}"]:
         """The covariance of the observation, a singular matrix: its rows sum to zero."""
-        mean = self.mean(point)
-        outer = mean[:, None] * mean[None, :]
-        return (jnp.diag(mean) - outer) / (1 + jnp.sum(self.concentrations(point)))
+        return indicator_covariance(self.mean(point)) / (1 + jnp.sum(self.concentrations(point)))
 
 
 def log_beta(concentrations: Float[Array, " n"]) -> Float[Array, ""]:
