@@ -108,6 +108,28 @@ def log_minus_digamma_slope(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]
     return jax.jvp(log_minus_digamma, (x,), (jnp.ones_like(x),))[1]
 
 
+def digamma_difference(x: Float[Array, " n"], step: Float[Array, " n"]) -> Float[Array, " n"]:
+    r"""$\mathrm{digamma}(x + h) - \mathrm{digamma}(x)$ of positive numbers, without cancellation.
+
+    Mathematically, by recurrence it is $\sum_{i < 16} h / (x + i)(x + i + h)$ plus the same
+    difference at $x + 16$, which is that of asymptotic series. There the difference of the powers
+    of $u$ and $v$, the inverse squares, is $u - v$ times a divided difference by Horner's rule.
+
+    **Source:** DLMF 5.5.2 and 5.11.2.
+    """
+    below = x[:, None] + jnp.arange(LARGE, dtype=x.dtype)[None]
+    terms = step[:, None] / (below + step[:, None]) / below
+    first, second = x + LARGE, x + LARGE + step
+    u, v = 1 / first**2, 1 / second**2
+    value, divided = jnp.full_like(u, BERNOULLI[-1]), jnp.zeros_like(u)
+    for coefficient in (*BERNOULLI[-2::-1], 0.0):
+        divided = divided * v + value
+        value = value * u + coefficient
+    gap = step / second / first
+    powers = gap * (0.5 + (1 / first + 1 / second) * divided)
+    return jnp.sum(terms, axis=1) + jnp.log1p(step / first) + powers
+
+
 def inverse_powers(coefficients: tuple[float, ...], x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """The polynomial with these coefficients, from the constant up, by Horner's rule."""
     value = jnp.full_like(x, coefficients[-1])
