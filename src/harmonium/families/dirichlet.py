@@ -221,20 +221,23 @@ def _inverse_start(means: Float[Array, " n"]) -> Float[Array, ""]:
 def _newton_step(means: Float[Array, " n"], inverse: Float[Array, ""]) -> Float[Array, ""]:
     r"""A step in $u = 1 / A$ for the sum of the concentrations over $A$, less one, to be zero.
 
-    Of a share near one, only its distance $-\eta_k / A\,\mathrm{trigamma}(A)$ from one is accurate.
+    Of a share near one, only its distance $-\eta_k / A\,\mathrm{trigamma}(A)$ from one is accurate;
+    its slope is exact in the limits of small and large $A$.
     """
     total = 1 / inverse
     found = _inverse_digamma(means + digamma(total))
-    stretch, bend = jax.jvp(lambda x: -x * log_minus_digamma_slope(x), (total,), (-total,))
-    accurate = means + log_minus_digamma(found) - log_minus_digamma(total)
+    both = jnp.append(found, total)
+    gaps, (inverses, widths) = log_minus_digamma(both), _trigamma_parts(both)
+    stretch = widths[-1] / inverses[-1]
+    accurate = means + gaps[:-1] - gaps[-1]
     log_shares = jnp.where(found > 1, accurate, jnp.log(found) - jnp.log(total))
     largest = jnp.arange(len(means)) == jnp.argmax(means)
     terms = jnp.where(largest, jnp.expm1(log_shares), jnp.exp(log_shares))
-    slopes = _width(found) - stretch * _inverse_trigamma(found)
+    slopes = widths[:-1] - stretch * inverses[:-1]
     near_one = -means < jnp.finfo(means.dtype).eps ** 0.5
     distance = -means / (1 + stretch)
     terms = jnp.where(near_one, -distance, terms)
-    slopes = jnp.where(near_one, total * bend * distance / (1 + stretch), slopes)
+    slopes = jnp.where(near_one, distance * widths[-1], slopes)
     moved = inverse - jnp.sum(terms) / jnp.sum(slopes)
     return jnp.where(jnp.isfinite(moved) & (moved > 0), moved, inverse)
 
@@ -242,21 +245,21 @@ def _newton_step(means: Float[Array, " n"], inverse: Float[Array, ""]) -> Float[
 def _solve_fisher(concentrations: Float[Array, " n"], vector: Float[Array, " n"]) -> Array:
     """The inverse of the Fisher metric times a vector, by the formula of Sherman and Morrison."""
     total = jnp.sum(concentrations)
-    inverse = _inverse_trigamma(concentrations)
-    product = inverse * vector
-    small = _inverse_trigamma(total) - jnp.sum(inverse)
-    large = jnp.sum(_width(concentrations)) - _width(total)
-    return product + inverse * (jnp.sum(product) / jnp.where(total < 1, small, large))
+    inverses, widths = _trigamma_parts(jnp.append(concentrations, total))
+    product = inverses[:-1] * vector
+    small = inverses[-1] - jnp.sum(inverses[:-1])
+    large = jnp.sum(widths[:-1]) - widths[-1]
+    return product + inverses[:-1] * (jnp.sum(product) / jnp.where(total < 1, small, large))
 
 
-def _inverse_trigamma(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`1 / trigamma(x)`: from the square of small numbers to `x - 1/2`."""
-    return x / (1 - x * log_minus_digamma_slope(x))
+def _trigamma_parts(x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """`1 / trigamma(x)` and what it lacks to x, neither with cancellation.
 
-
-def _width(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x - 1 / trigamma(x)` without cancellation of large numbers: from x for small ones to 1/2."""
-    return -x * log_minus_digamma_slope(x) * _inverse_trigamma(x)
+    The first is from the square of small numbers to `x - 1/2`, the second from x to 1/2.
+    """
+    stretch = -x * log_minus_digamma_slope(x)
+    inverse = x / (1 + stretch)
+    return inverse, stretch * inverse
 
 
 def _inverse_digamma(y: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -265,7 +268,7 @@ def _inverse_digamma(y: Float[Array, " n"]) -> Float[Array, " n"]:
     start = jnp.where(y >= -2.22, jnp.exp(large) + 0.5, -1 / (jnp.minimum(y, -2.22) + 0.5772))
 
     def step(_: Any, x: Array) -> Array:
-        return x - (digamma(x) - y) * _inverse_trigamma(x)
+        return x - (digamma(x) - y) * _trigamma_parts(x)[0]
 
     return jax.lax.fori_loop(0, INVERSE_STEPS, step, start)
 
