@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.vector import VectorFamily
-from harmonium.families.categorical import indicator_covariance, log_odds_of, with_reference
+from harmonium.families.categorical import LogOdds, indicator_covariance
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
-class Multinomial(VectorFamily):
+class Multinomial(LogOdds):
     r"""Counts of categories in a known number of trials: `scipy.stats.multinomial(n_trials, p)`.
 
     $p(x) = \binom{n}{x_0 \dots x_{K-1}} \exp(\sum_{k \geq 1} \theta_k x_k - \psi(\theta))$. As for
@@ -34,13 +33,6 @@ class Multinomial(VectorFamily):
     def __check_init__(self):
         if self.n_trials < 1:
             raise ValueError(f"expected at least one trial, got n_trials={self.n_trials}.")
-        if self.n_categories < 1:
-            raise ValueError(f"expected at least one category, got {self.n_categories}.")
-
-    @property
-    def dim(self) -> int:
-        """One less than the number of categories."""
-        return self.n_categories - 1
 
     @property
     def observation(self) -> Any:
@@ -62,7 +54,7 @@ class Multinomial(VectorFamily):
         return gammaln(self.n_trials + 1.0) - jnp.sum(gammaln(x.astype(float) + 1))
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        return self.n_trials * jax.nn.logsumexp(with_reference(point.values))
+        return self.n_trials * jax.nn.logsumexp(self._log_odds(point))
 
     def to_mean(self, point: Natural) -> Mean:
         return self.unravel(self.mean(point)[1:], Coordinates.MEAN)
@@ -79,25 +71,6 @@ class Multinomial(VectorFamily):
         # Binomial counts, one category after the other, of the trials that are left.
         draw = jax.random.multinomial(key, float(self.n_trials), self.probabilities(point))
         return draw.astype(int)
-
-    def initialize(self, key: PRNGKeyArray) -> Natural:
-        return self.unravel(jax.random.normal(key, (self.dim,)))
-
-    def from_probabilities(self, probabilities: Any) -> Natural:
-        """The natural point with these probabilities of the categories in each trial.
-
-        **Arguments:**
-
-        - `probabilities`: (n_categories,), positive, summing to one.
-
-        **Raises:** an error if they do not have that length, are not positive or do not sum to 1.
-        """
-        return self.unravel(log_odds_of(probabilities, self.n_categories, str(self)))
-
-    def probabilities(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
-        """The probabilities of the categories in each trial, of a natural point."""
-        self.check_single(point)
-        return jax.nn.softmax(with_reference(point.values))
 
     def mean(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
         """The expected counts of all categories, of a natural point."""
