@@ -10,7 +10,14 @@ with install_import_hook("harmonium", "beartype.beartype"):
         Gibbs,
     )
     from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
-    from harmonium.exponential_family.vector import Count, Rate, Real, Univariate, VectorFamily
+    from harmonium.exponential_family.vector import (
+        Count,
+        Positive,
+        Rate,
+        Real,
+        Univariate,
+        VectorFamily,
+    )
     from harmonium.families.bernoulli import Bernoulli, Bernoullis
     from harmonium.families.beta import Beta
     from harmonium.families.binomial import Binomial
@@ -24,6 +31,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.inverse_gamma import InverseGamma
     from harmonium.families.inverse_gaussian import InverseGaussian
     from harmonium.families.laplace import Laplace
+    from harmonium.families.log_normal import LogNormal
+    from harmonium.families.multinomial import Multinomial
     from harmonium.families.negative_binomial import NegativeBinomial
     from harmonium.families.normal import LocationShape, Normal
     from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
@@ -128,9 +137,11 @@ __all__ = [
     "LinearMapPoint",
     "LocationEmbedding",
     "LocationShape",
+    "LogNormal",
     "Manifold",
     "Mean",
     "Mixture",
+    "Multinomial",
     "Natural",
     "NegativeBinomial",
     "Normal",
@@ -141,6 +152,7 @@ __all__ = [
     "Point",
     "Poisson",
     "Poissons",
+    "Positive",
     "PositiveDefinite",
     "PosteriorEmbedding",
     "Product",

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
@@ -107,6 +108,50 @@ def test_means_round_trip(family):
     points = _spread(family, 1000 if family.dim < 10 else 20)
     found = univariate.assert_dual(family, points)
     np.testing.assert_allclose(found.values, points.values, rtol=1e-8)
+
+
+def _exact_means(concentrations):
+    with mpmath.workdps(60):
+        exact = [mpmath.mpf(c) for c in concentrations]
+        return [float(mpmath.digamma(c) - mpmath.digamma(sum(exact))) for c in exact]
+
+
+@pytest.mark.parametrize(
+    "concentrations",
+    [
+        (1e-12, 1.0),
+        (1e-3, 1e12),
+        (1e-6, 1.2e-3),
+        (0.7, 2e-10),
+        (1.0, 1e4, 1e12),
+        (1e-12, 1.0, 1e12),
+        (3e-9, 0.5, 8e-10),
+        (1e-12, 4e-12, 1e-3),
+        (1e-17, 1e-17, 1e-17),
+    ],
+)
+def test_concentrations_may_differ_by_many_orders_of_magnitude(concentrations):
+    family = Dirichlet(len(concentrations))
+    expected = _exact_means(concentrations)
+    found = family.to_mean(family.from_concentrations(concentrations)).values
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    natural = family.to_natural(family.unravel(jnp.array(expected), MEAN)).values
+    np.testing.assert_allclose(natural, concentrations, rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", [BETA, DIRICHLET, Dirichlet(20)], ids=repr)
+def test_means_of_all_orders_of_magnitude_round_trip(family):
+    orders = np.random.default_rng(1).uniform(-12, 12, (500, family.dim))
+    univariate.assert_dual(family, jax.vmap(family.unravel)(10**orders), rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=repr)
+def test_means_that_rounding_puts_out_of_reach_are_refused(family):
+    # Means are finite, but the squares of the concentrations are not representable.
+    mean = family.to_mean(family.unravel(jnp.full(family.dim, 1e-300)))
+    assert bool(family.check(mean))
+    with pytest.raises(ValueError, match=r"did not converge.*too close to the boundary"):
+        family.to_natural(mean)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=repr)

@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
 
 import harmonium as hm
-from harmonium.families.gamma import Gamma, log_minus_digamma
+from harmonium.families.gamma import Gamma, digamma_difference, log_minus_digamma
 from harmonium.families.inverse_gamma import InverseGamma
 from harmonium.families.inverse_gaussian import InverseGaussian
 from tests.families import univariate
@@ -165,6 +166,16 @@ def test_the_gap_is_accurate_from_end_to_end():
     large = shapes[shapes > 1e6]
     expected = 0.5 / large + 1 / (12 * large**2)
     np.testing.assert_allclose(found[shapes > 1e6], expected, rtol=1e-14)
+
+
+def test_differences_of_the_digamma_function_are_exact():
+    rng = np.random.default_rng(2)
+    xs, steps = 10 ** rng.uniform(-12, 12, 200), 10 ** rng.uniform(-20, 14, 200)
+    with mpmath.workdps(60):
+        pairs = [(mpmath.mpf(x), mpmath.mpf(h)) for x, h in zip(xs, steps, strict=True)]
+        expected = [float(mpmath.digamma(x + h) - mpmath.digamma(x)) for x, h in pairs]
+    found = digamma_difference(jnp.asarray(xs), jnp.asarray(steps))
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=repr)

@@ -139,7 +139,7 @@ def test_angles_are_between_minus_pi_and_pi():
         (0.0, -1.0, "concentration of VonMises.*not negative"),
         (0.0, np.nan, "concentration of VonMises.*finite"),
         (0.0, np.inf, "concentration of VonMises.*finite"),
-        (np.nan, 1.0, "mean of VonMises.*finite angle"),
+        (np.nan, 1.0, "mean of VonMises.*must be finite"),
         ([0.0], 1.0, r"mean of VonMises.*shape \(\)"),
     ],
 )

@@ -27,22 +27,25 @@ def assert_moments(family, point, oracle, rtol=1e-9):
     np.testing.assert_allclose(family.variance(point), oracle.var(), rtol=rtol)
 
 
-def assert_sampler(family, key, point, oracle, n_draws=20_000):
-    """Samples follow a scipy distribution.
+def threshold(n_draws):
+    """What the empirical and the true distribution function differ by, but for one in 1e9 samples.
 
-    The largest distance of the empirical and the true distribution function is, for n draws, above
-    sqrt(log(2 / alpha) / 2 n) with probability alpha at most (Dvoretzky, Kiefer, Wolfowitz; Massart
-    1990), for discrete distributions as well: alpha is 1e-9 here.
+    The largest distance is, for n draws, above sqrt(log(2 / alpha) / 2 n) with probability alpha at
+    most (Dvoretzky, Kiefer, Wolfowitz; Massart 1990), for discrete distributions as well.
     """
+    return np.sqrt(np.log(2 / 1e-9) / (2 * n_draws))
+
+
+def assert_sampler(family, key, point, oracle, n_draws=20_000):
+    """Samples follow a scipy distribution."""
     draws = np.sort(np.asarray(jax.jit(lambda k, p: family.sample(k, p, (n_draws,)))(key, point)))
     below = np.searchsorted(draws, draws, side="right") / n_draws
     above = np.searchsorted(draws, draws, side="left") / n_draws
     integers = np.issubdtype(draws.dtype, np.integer)
     upper = oracle.cdf(draws)
     lower = oracle.cdf(draws - 1) if integers else upper
-    threshold = np.sqrt(np.log(2 / 1e-9) / (2 * n_draws))
-    assert np.max(np.abs(below - upper)) < threshold
-    assert np.max(np.abs(above - lower)) < threshold
+    assert np.max(np.abs(below - upper)) < threshold(n_draws)
+    assert np.max(np.abs(above - lower)) < threshold(n_draws)
     # Mean statistics within five standard errors, which sees what distribution functions don't; one
     # draw is allowed for, since rare events may not occur at all.
     statistics = np.asarray(jax.vmap(lambda x: family.sufficient_statistic(x).values)(draws))
@@ -63,11 +66,15 @@ def assert_dual(family, points, rtol=1e-8):
 
 def assert_implicit_derivative(family, point):
     """The derivative of `to_natural` is that of central differences."""
-    mean = family.to_mean(point).values
     to_natural = lambda m: family.to_natural(family.unravel(m, point.coordinates.dual)).values  # noqa: E731
-    found = jax.jacobian(to_natural)(mean)
-    step = 1e-5 * jnp.eye(family.dim)
-    differences = jax.vmap(lambda h: (to_natural(mean + h) - to_natural(mean - h)) / 2e-5)(step)
+
+    @jax.jit
+    def slopes(mean):
+        step = 1e-5 * jnp.eye(family.dim)
+        ahead, behind = jax.vmap(lambda h: (to_natural(mean + h), to_natural(mean - h)))(step)
+        return jax.jacobian(to_natural)(mean), (ahead - behind) / 2e-5
+
+    found, differences = slopes(family.to_mean(point).values)
     np.testing.assert_allclose(found, differences.T, rtol=1e-4)
 
 

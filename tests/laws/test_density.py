@@ -71,9 +71,9 @@ def _counts(flat, unbounded):
     return np.array(list(itertools.product(levels, repeat=flat.shape[1])))
 
 
-def _half_line(flat):
+def _half_line(draws):
     """Positive numbers by the trapezoid rule in their logarithms, far into the tails."""
-    logs = np.log(flat[:, 0])
+    logs = np.log(draws)
     nodes = np.exp(np.mean(logs) + np.std(logs) * np.arange(-30.0, 30.0, 0.02))
     return nodes, nodes * np.std(logs) * 0.02
 
@@ -91,6 +91,20 @@ def _unit_interval():
     return nodes, 0.05 * nodes / (1 + np.exp(odds))
 
 
+def _chart(family, draws, place, column):
+    """A rule for one number of a support that is not the whole line."""
+    if _admits(family, draws, place, 1e3):
+        return _half_line(column)
+    return _circle() if _admits(family, draws, place, -3.0) else _unit_interval()
+
+
+def _product(rules):
+    """The product of rules in one dimension each: nodes in rows, and their weights."""
+    nodes = np.meshgrid(*[nodes for nodes, _ in rules], indexing="ij")
+    weights = np.meshgrid(*[weights for _, weights in rules], indexing="ij")
+    return np.stack([n.ravel() for n in nodes], axis=1), np.prod(weights, axis=0).ravel()
+
+
 def _grid_of(family, draws, place, step):
     """Nodes and weights of a rule that sums over one array of an observation.
 
@@ -103,10 +117,9 @@ def _grid_of(family, draws, place, step):
     if jnp.issubdtype(form.dtype, jnp.integer):
         nodes = _counts(flat, _admits(family, draws, place, 10**6))
         return nodes.reshape(-1, *form.shape), np.ones(len(nodes))
-    if form.shape == () and not _admits(family, draws, place, -1e3):
-        if _admits(family, draws, place, 1e3):
-            return _half_line(flat)
-        return _circle() if _admits(family, draws, place, -3.0) else _unit_interval()
+    if not _admits(family, draws, place, -1e3):
+        nodes, weights = _product([_chart(family, draws, place, column) for column in flat.T])
+        return nodes.reshape(-1, *form.shape), weights
     root = np.linalg.cholesky(np.atleast_2d(np.cov(flat.T)))
     cube = _hypercube(flat.shape[1], step, 8.0)
     weight = np.prod(np.diagonal(root)) * step ** flat.shape[1]

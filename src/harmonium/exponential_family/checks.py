@@ -47,6 +47,12 @@ def real_array(value: Any, shape: tuple[int, ...], name: str) -> Array:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
+def finite_number(value: Any, name: str) -> Array:
+    """A finite real number, as an array; raises errors as `positive_number` does."""
+    number = real_array(value, (), name)
+    return require(number, jnp.isfinite(number), f"{name} must be finite.")
+
+
 def positive_number(value: Any, name: str) -> Array:
     """A finite real number above zero, as an array.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.exponential_family.checks import require
 from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 
@@ -110,6 +111,34 @@ class Real(Univariate):
         return jax.ShapeDtypeStruct((), float)
 
 
+class Positive(Real):
+    """A family of positive numbers with two parameters."""
+
+    @property
+    def dim(self) -> int:
+        """Two."""
+        return 2
+
+    @property
+    def typical_observation(self) -> Any:
+        """One."""
+        return 1.0
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        return (x > 0) & jnp.isfinite(x)
+
+    def natural_start(self, point: Mean) -> Natural:
+        """The solution itself, as the origin is outside the natural domain."""
+        return self.to_natural(point)
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        return self.typical(key, jnp.ones(1))
+
+    @abstractmethod
+    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """A random natural point of about the location of a sample."""
+
+
 class Rate(Real):
     r"""A family of real numbers with one statistic $t(x) > 0$ that is exponentially distributed.
 
@@ -147,3 +176,23 @@ class Rate(Real):
         average = self.average_sufficient_statistic(xs).values
         scale = jnp.where(average > 0, average, jnp.ones_like(average))
         return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,), scale.dtype)) / scale)
+
+
+def values_inside(family: Any, point: Mean, demand: str) -> Float[Array, " n"]:
+    """The values of a mean point, if it is inside the mean domain.
+
+    **Arguments:**
+
+    - `family`: the family of the point.
+    - `point`: mean.
+    - `demand`: what the mean domain demands, for the error.
+
+    **Raises:** an error if the point is outside the domain or on its boundary.
+    """
+    return require(
+        point.values,
+        family.check(point),
+        f"to_natural of {family}: the mean point is outside the mean domain or on its boundary: "
+        f"{demand}. A constant sample has no estimate; mix its mean with that of a valid point, as "
+        "pseudo-observations do.",
+    )

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number, require
+from harmonium.exponential_family.checks import positive_number
 from harmonium.exponential_family.vector import Real
-from harmonium.families.dirichlet import log_beta, mean_logs, solve_mean_logs
+from harmonium.families.dirichlet import concentrations_of, log_beta, mean_logs
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
@@ -53,14 +53,8 @@ class Beta(Real):
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
-        values = require(
-            point.values,
-            self.check(point),
-            f"to_natural of {self}: the mean point is outside the mean domain or on its boundary: "
-            "exp(E[log x]) + exp(E[log(1 - x)]) must be less than one. A constant sample has no "
-            "estimate; mix its mean with that of a valid point, as pseudo-observations do.",
-        )
-        return self.unravel(solve_mean_logs(values))
+        name = "exp(E[log x]) + exp(E[log(1 - x)])"
+        return self.unravel(concentrations_of(self, point, name))
 
     def admits(self, point: Natural) -> Bool[Array, ""]:
         return jnp.all(point.values > 0)

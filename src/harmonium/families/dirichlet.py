@@ -10,9 +10,11 @@ from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import real_array, require
-from harmonium.exponential_family.vector import VectorFamily
+from harmonium.exponential_family.vector import VectorFamily, values_inside
+from harmonium.families.categorical import indicator_covariance
 from harmonium.families.gamma import (
     LARGE,
+    digamma_difference,
     inverse_powers,
     log_minus_digamma,
     log_minus_digamma_slope,
@@ -23,7 +25,8 @@ from harmonium.geometry.point import Coordinates, Mean, Natural
 SUM_TOLERANCE = 10.0
 INVERSE_STEPS = 3
 TOTAL_STEPS = 8
-POLISH_STEPS = 3
+POLISH_STEPS = 6
+SMALL_TOTAL = 0.1  # sums of concentrations that are small
 # Bernoulli numbers B_2k / 2k (2k - 1) for k = 1, ..., 5.
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
 
@@ -83,14 +86,7 @@ class Dirichlet(VectorFamily):
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
-        values = require(
-            point.values,
-            self.check(point),
-            f"to_natural of {self}: the mean point is outside the mean domain or on its boundary: "
-            "the sum of exp(E[log x]) must be less than one. A constant sample has no estimate; "
-            "mix its mean with that of a valid point, as pseudo-observations do.",
-        )
-        return self.unravel(solve_mean_logs(values))
+        return self.unravel(concentrations_of(self, point, "the sum of exp(E[log x])"))
 
     def admits(self, point: Natural) -> Bool[Array, ""]:
         return jnp.all(point.values > 0)
@@ -129,9 +125,7 @@ class Dirichlet(VectorFamily):
 
     def covariance(self, point: Natural) -> Float[Array, "{self.dim} {self.dim}"]:
         """The covariance of the observation, a singular matrix: its rows sum to zero."""
-        mean = self.mean(point)
-        outer = mean[:, None] * mean[None, :]
-        return (jnp.diag(mean) - outer) / (1 + jnp.sum(self.concentrations(point)))
+        return indicator_covariance(self.mean(point)) / (1 + jnp.sum(self.concentrations(point)))
 
 
 def log_beta(concentrations: Float[Array, " n"]) -> Float[Array, ""]:
@@ -150,10 +144,31 @@ def log_beta(concentrations: Float[Array, " n"]) -> Float[Array, ""]:
 
 
 def mean_logs(concentrations: Float[Array, " n"]) -> Float[Array, " n"]:
-    r"""$\mathrm{digamma}(\alpha_k) - \mathrm{digamma}(\sum_k \alpha_k)$, for large numbers, too."""
-    log_shares = -jnp.log1p(_sum_of_others(concentrations) / concentrations)
-    correction = log_minus_digamma(jnp.sum(concentrations)) - log_minus_digamma(concentrations)
-    return log_shares + correction
+    r"""$\mathrm{digamma}(\alpha_k) - \mathrm{digamma}(\sum_k \alpha_k)$, each to full precision."""
+    return -digamma_difference(concentrations, _sum_of_others(concentrations))
+
+
+def concentrations_of(family: Any, point: Mean, name: str) -> Float[Array, " n"]:
+    """The concentrations of a mean point of a family whose means are `mean_logs`.
+
+    **Arguments:**
+
+    - `family`: the family of the point.
+    - `point`: mean.
+    - `name`: what must be less than one inside the mean domain, for the error.
+
+    **Raises:** an error if the point is outside the mean domain, or so close to its boundary that
+    rounding hides the solution.
+    """
+    means = values_inside(family, point, f"{name} must be less than one")
+    found = solve_mean_logs(means)
+    tolerance = jnp.finfo(means.dtype).eps ** 0.5 * jnp.abs(means)
+    return require(
+        found,
+        jnp.all(jnp.abs(mean_logs(found) - means) <= tolerance),
+        f"to_natural of {family} did not converge: the mean point is too close to the boundary of "
+        "the mean domain. Mix it with that of a valid point, as pseudo-observations do.",
+    )
 
 
 @jax.custom_jvp
@@ -163,29 +178,20 @@ def solve_mean_logs(means: Float[Array, " n"]) -> Float[Array, " n"]:
     Mathematically, with $A = \sum_k \alpha_k$, the concentrations
     $\alpha_k(A) = \mathrm{digamma}^{-1}(\eta_k + \mathrm{digamma}(A))$ must sum to $A$. Their sum
     over $A$ is an increasing concave function of $u = 1 / A$, from $\sum_k \exp \eta_k$ at $u = 0$,
-    so that Newton's method in $u$ from there increases to the root. Last steps in all
+    so that Newton's method in $u$ from the left increases to the root. Last steps in all
     concentrations remove what rounding left.
 
     **Source:** Minka, Estimating a Dirichlet distribution (2000), for the inverse of the digamma
     function, and the Fisher metric as a diagonal matrix and one of rank one.
     """
-    total_share = jnp.exp(jax.nn.logsumexp(means))
-    # The first step, from u = 0 where the slope is (n - total_share) / 2.
-    inverse = -2 * jnp.expm1(jax.nn.logsumexp(means)) / (len(means) - total_share)
-
-    def step(_: Any, inverse: Array) -> Array:
-        total = 1 / inverse
-        found = _inverse_digamma(means + digamma(total))
-        widths, width = _width(found), -total * log_minus_digamma_slope(total)
-        slope = (1 + width) * jnp.sum(widths) - width * jnp.sum(found)
-        moved = inverse - _excess(means, found, total) / slope
-        return jnp.where(jnp.isfinite(moved) & (moved > 0), moved, inverse)
 
     def polish(_: Any, found: Array) -> Array:
         moved = found + _solve_fisher(found, means - mean_logs(found))
         return jnp.where(jnp.all(jnp.isfinite(moved) & (moved > 0)), moved, found)
 
-    inverse = jax.lax.fori_loop(0, TOTAL_STEPS, step, inverse)
+    inverse = jax.lax.fori_loop(
+        0, TOTAL_STEPS, lambda _, inverse: _newton_step(means, inverse), _inverse_start(means)
+    )
     found = _inverse_digamma(means + digamma(1 / inverse))
     return jax.lax.fori_loop(0, POLISH_STEPS, polish, found)
 
@@ -196,26 +202,64 @@ def _(primals: Any, tangents: Any) -> Any:
     return found, _solve_fisher(found, tangents[0])
 
 
-def _excess(means: Array, found: Array, total: Array) -> Array:
-    """The sum of the concentrations found over what it should be, less one; exact near zero."""
-    accurate = means + log_minus_digamma(found) - log_minus_digamma(total)
+def _inverse_start(means: Float[Array, " n"]) -> Float[Array, ""]:
+    r"""A first $u = 1 / A$ for Newton's method.
+
+    For small concentrations, where $\mathrm{digamma}(x) \approx -1 / x$, the equation is
+    $\sum_k 1 / (1 - A \eta_k) = 1$. Bounding all terms but that of the largest mean by
+    $-1 / A \eta_k$ gives a $u$ left of the root and within a factor of 1.7. Otherwise it is the
+    first step from $u = 0$, where the slope is $(n - \sum_k \exp \eta_k) / 2$.
+    """
+    log_share = jax.nn.logsumexp(means)
+    others = jnp.arange(len(means)) != jnp.argmax(means)
+    rest = -jnp.sum(jnp.where(others, 1 / means, 0))
+    bound = rest / 2 + jnp.sqrt(rest**2 / 4 - rest / jnp.max(means))
+    first = -2 * jnp.expm1(log_share) / (len(means) - jnp.exp(log_share))
+    return jnp.where(bound < SMALL_TOTAL, 1 / bound, first)
+
+
+def _newton_step(means: Float[Array, " n"], inverse: Float[Array, ""]) -> Float[Array, ""]:
+    r"""A step in $u = 1 / A$ for the sum of the concentrations over $A$, less one, to be zero.
+
+    Of a share near one, only its distance $-\eta_k / A\,\mathrm{trigamma}(A)$ from one is accurate;
+    its slope is exact in the limits of small and large $A$.
+    """
+    total = 1 / inverse
+    found = _inverse_digamma(means + digamma(total))
+    both = jnp.append(found, total)
+    gaps, (inverses, widths) = log_minus_digamma(both), _trigamma_parts(both)
+    stretch = widths[-1] / inverses[-1]
+    accurate = means + gaps[:-1] - gaps[-1]
     log_shares = jnp.where(found > 1, accurate, jnp.log(found) - jnp.log(total))
-    return jnp.expm1(jax.nn.logsumexp(log_shares))
+    largest = jnp.arange(len(means)) == jnp.argmax(means)
+    terms = jnp.where(largest, jnp.expm1(log_shares), jnp.exp(log_shares))
+    slopes = widths[:-1] - stretch * inverses[:-1]
+    near_one = -means < jnp.finfo(means.dtype).eps ** 0.5
+    distance = -means / (1 + stretch)
+    terms = jnp.where(near_one, -distance, terms)
+    slopes = jnp.where(near_one, distance * widths[-1], slopes)
+    moved = inverse - jnp.sum(terms) / jnp.sum(slopes)
+    return jnp.where(jnp.isfinite(moved) & (moved > 0), moved, inverse)
 
 
 def _solve_fisher(concentrations: Float[Array, " n"], vector: Float[Array, " n"]) -> Array:
     """The inverse of the Fisher metric times a vector, by the formula of Sherman and Morrison."""
-    widths = _width(concentrations)
-    inverse = concentrations - widths
-    product = inverse * vector
-    excess = jnp.sum(widths) - _width(jnp.sum(concentrations))
-    return product + inverse * (jnp.sum(product) / excess)
+    total = jnp.sum(concentrations)
+    inverses, widths = _trigamma_parts(jnp.append(concentrations, total))
+    product = inverses[:-1] * vector
+    small = inverses[-1] - jnp.sum(inverses[:-1])
+    large = jnp.sum(widths[:-1]) - widths[-1]
+    return product + inverses[:-1] * (jnp.sum(product) / jnp.where(total < 1, small, large))
 
 
-def _width(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x - 1 / trigamma(x)` without cancellation of large numbers: from x for small ones to 1/2."""
-    slope = log_minus_digamma_slope(x)
-    return -x * (x * slope) / (1 - x * slope)
+def _trigamma_parts(x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """`1 / trigamma(x)` and what it lacks to x, neither with cancellation.
+
+    The first is from the square of small numbers to `x - 1/2`, the second from x to 1/2.
+    """
+    stretch = -x * log_minus_digamma_slope(x)
+    inverse = x / (1 + stretch)
+    return inverse, stretch * inverse
 
 
 def _inverse_digamma(y: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -224,7 +268,7 @@ def _inverse_digamma(y: Float[Array, " n"]) -> Float[Array, " n"]:
     start = jnp.where(y >= -2.22, jnp.exp(large) + 0.5, -1 / (jnp.minimum(y, -2.22) + 0.5772))
 
     def step(_: Any, x: Array) -> Array:
-        return x - (digamma(x) - y) * (x - _width(x))
+        return x - (digamma(x) - y) * _trigamma_parts(x)[0]
 
     return jax.lax.fori_loop(0, INVERSE_STEPS, step, start)
 

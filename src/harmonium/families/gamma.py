@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number, require
-from harmonium.exponential_family.vector import Real
+from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.vector import Positive, values_inside
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 NEWTON_STEPS = 4
@@ -18,7 +18,7 @@ LARGE = 16.0
 BERNOULLI = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132)
 
 
-class Gamma(Real):
+class Gamma(Positive):
     r"""Positive numbers: `scipy.stats.gamma(a, scale=1 / rate)` with the shape $a$.
 
     $p(x) = \exp(a \log x - b x - \psi) / x$ with the shape $a$ and the rate $b$, in inverse units
@@ -28,19 +28,6 @@ class Gamma(Real):
     Much of the mass of small shapes is at numbers too small for floating point, for which samples
     are the smallest normal one: one in a thousand at shape 0.01, or nearly half in float32.
     """
-
-    @property
-    def dim(self) -> int:
-        """Two."""
-        return 2
-
-    @property
-    def typical_observation(self) -> Any:
-        """One."""
-        return 1.0
-
-    def in_support(self, x: Any) -> Bool[Array, ""]:
-        return (x > 0) & jnp.isfinite(x)
 
     def statistic(self, x: Any) -> Float[Array, "2"]:
         return jnp.stack([jnp.log(x), x])
@@ -59,13 +46,7 @@ class Gamma(Real):
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
-        values = require(
-            point.values,
-            self.check(point),
-            f"to_natural of {self}: the mean point is outside the mean domain or on its boundary: "
-            "E[log x] must be less than log E[x]. A constant sample has no estimate; mix its mean "
-            "with that of a valid point, as pseudo-observations do.",
-        )
+        values = values_inside(self, point, "E[log x] must be less than log E[x]")
         shape = shape_of_gap(jnp.log(values[1]) - values[0])
         return self.unravel(jnp.stack([shape, -shape / values[1]]))
 
@@ -75,18 +56,10 @@ class Gamma(Real):
     def admits_mean(self, point: Mean) -> Bool[Array, ""]:
         return (point.values[1] > 0) & (jnp.log(point.values[1]) > point.values[0])
 
-    def natural_start(self, point: Mean) -> Natural:
-        """The solution itself."""
-        return self.to_natural(point)
-
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Float[Array, ""]:
         # For small shapes the logarithm is representable where the number is not.
         log_draw = jax.random.loggamma(key, self.shape(point)) - jnp.log(self.rate(point))
         return representable(jnp.exp(log_draw))
-
-    def initialize(self, key: PRNGKeyArray) -> Natural:
-        """A shape around two and a mean around one."""
-        return self.typical(key, jnp.ones(1))
 
     def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A shape around two and a mean around that of the sample."""
@@ -133,6 +106,28 @@ def log_minus_digamma(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def log_minus_digamma_slope(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     r"""The derivative $1 / x - \mathrm{trigamma}(x)$ of `log_minus_digamma`, a negative number."""
     return jax.jvp(log_minus_digamma, (x,), (jnp.ones_like(x),))[1]
+
+
+def digamma_difference(x: Float[Array, " n"], step: Float[Array, " n"]) -> Float[Array, " n"]:
+    r"""$\mathrm{digamma}(x + h) - \mathrm{digamma}(x)$ of positive numbers, without cancellation.
+
+    Mathematically, by recurrence it is $\sum_{i < 16} h / (x + i)(x + i + h)$ plus the same
+    difference at $x + 16$, which is that of asymptotic series. There the difference of the powers
+    of $u$ and $v$, the inverse squares, is $u - v$ times a divided difference by Horner's rule.
+
+    **Source:** DLMF 5.5.2 and 5.11.2.
+    """
+    below = x[:, None] + jnp.arange(LARGE, dtype=x.dtype)[None]
+    terms = step[:, None] / (below + step[:, None]) / below
+    first, second = x + LARGE, x + LARGE + step
+    u, v = 1 / first**2, 1 / second**2
+    value, divided = jnp.full_like(u, BERNOULLI[-1]), jnp.zeros_like(u)
+    for coefficient in (*BERNOULLI[-2::-1], 0.0):
+        divided = divided * v + value
+        value = value * u + coefficient
+    gap = step / second / first
+    powers = gap * (0.5 + (1 / first + 1 / second) * divided)
+    return jnp.sum(terms, axis=1) + jnp.log1p(step / first) + powers
 
 
 def inverse_powers(coefficients: tuple[float, ...], x: Float[Array, "*s"]) -> Float[Array, "*s"]:

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number, require
-from harmonium.exponential_family.vector import Real
+from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.vector import Positive, values_inside
 from harmonium.families.gamma import log_minus_digamma, moderate, representable, shape_of_gap
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
-class InverseGamma(Real):
+class InverseGamma(Positive):
     r"""Inverses of gamma distributed numbers: `scipy.stats.invgamma(a, scale=b)`.
 
     $p(x) = \exp(-a \log x - b / x - \psi) / x$ with the shape $a$ and the scale $b$, in units of
@@ -24,19 +24,6 @@ class InverseGamma(Real):
     mass of small shapes is at numbers too large for floating point, see
     [`harmonium.Gamma`][].
     """
-
-    @property
-    def dim(self) -> int:
-        """Two."""
-        return 2
-
-    @property
-    def typical_observation(self) -> Any:
-        """One."""
-        return 1.0
-
-    def in_support(self, x: Any) -> Bool[Array, ""]:
-        return (x > 0) & jnp.isfinite(x)
 
     def statistic(self, x: Any) -> Float[Array, "2"]:
         return jnp.stack([jnp.log(x), 1 / x])
@@ -56,13 +43,7 @@ class InverseGamma(Real):
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
-        values = require(
-            point.values,
-            self.check(point),
-            f"to_natural of {self}: the mean point is outside the mean domain or on its boundary: "
-            "E[log x] must be above -log E[1 / x]. A constant sample has no estimate; mix its mean "
-            "with that of a valid point, as pseudo-observations do.",
-        )
+        values = values_inside(self, point, "E[log x] must be above -log E[1 / x]")
         shape = shape_of_gap(jnp.log(values[1]) + values[0])
         return self.unravel(jnp.stack([-shape, -shape / values[1]]))
 
@@ -72,18 +53,10 @@ class InverseGamma(Real):
     def admits_mean(self, point: Mean) -> Bool[Array, ""]:
         return (point.values[1] > 0) & (jnp.log(point.values[1]) > -point.values[0])
 
-    def natural_start(self, point: Mean) -> Natural:
-        """The solution itself."""
-        return self.to_natural(point)
-
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Float[Array, ""]:
         # For small shapes the logarithm is representable where the number is not.
         log_draw = jnp.log(self.scale(point)) - jax.random.loggamma(key, self.shape(point))
         return representable(jnp.exp(log_draw))
-
-    def initialize(self, key: PRNGKeyArray) -> Natural:
-        """A shape around two and a harmonic mean around one."""
-        return self.typical(key, jnp.ones(1))
 
     def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A shape around two and a harmonic mean around that of the sample."""

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number, require
-from harmonium.exponential_family.vector import Real
+from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.vector import Positive, values_inside
 from harmonium.families.gamma import moderate, representable
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
-class InverseGaussian(Real):
+class InverseGaussian(Positive):
     r"""Positive numbers: `scipy.stats.invgauss(mean / shape, scale=shape)`.
 
     The time at which a Brownian motion with drift first reaches a level, or Wald's distribution.
@@ -29,19 +29,6 @@ class InverseGaussian(Real):
 
     **Source:** Tweedie, Statistical properties of inverse Gaussian distributions I (1957).
     """
-
-    @property
-    def dim(self) -> int:
-        """Two."""
-        return 2
-
-    @property
-    def typical_observation(self) -> Any:
-        """One."""
-        return 1.0
-
-    def in_support(self, x: Any) -> Bool[Array, ""]:
-        return (x > 0) & jnp.isfinite(x)
 
     def statistic(self, x: Any) -> Float[Array, "2"]:
         return jnp.stack([x, 1 / x])
@@ -59,13 +46,7 @@ class InverseGaussian(Real):
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
-        mean, mean_inverse = require(
-            point.values,
-            self.check(point),
-            f"to_natural of {self}: the mean point is outside the mean domain or on its boundary: "
-            "E[1 / x] must be above 1 / E[x]. A constant sample has no estimate; mix its mean "
-            "with that of a valid point, as pseudo-observations do.",
-        )
+        mean, mean_inverse = values_inside(self, point, "E[1 / x] must be above 1 / E[x]")
         return self._point(mean, mean / (mean * mean_inverse - 1))
 
     def _point(self, mean: Array, shape: Array) -> Natural:
@@ -76,10 +57,6 @@ class InverseGaussian(Real):
 
     def admits_mean(self, point: Mean) -> Bool[Array, ""]:
         return (point.values[0] > 0) & (point.values[0] * point.values[1] > 1)
-
-    def natural_start(self, point: Mean) -> Natural:
-        """The solution itself."""
-        return self.to_natural(point)
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Float[Array, ""]:
         """A root of a chi-squared variable, or its reciprocal.
@@ -96,10 +73,6 @@ class InverseGaussian(Real):
         uniform = jax.random.uniform(uniform_key, (), dtype)
         is_small = uniform * (1 + large_root) <= large_root
         return representable(mean * jnp.where(is_small, 1 / large_root, large_root))
-
-    def initialize(self, key: PRNGKeyArray) -> Natural:
-        """A mean around one and a shape around two."""
-        return self.typical(key, jnp.ones(1))
 
     def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A mean around that of the sample, and a shape around twice that."""

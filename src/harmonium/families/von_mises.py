@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import i0e, i1e
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import real_array, require
+from harmonium.exponential_family.checks import finite_number, real_array, require
 from harmonium.exponential_family.product import Replicated
 from harmonium.exponential_family.vector import Real
 from harmonium.geometry.point import Coordinates, Mean, Natural
@@ -100,9 +100,7 @@ class VonMises(Real):
 
         **Raises:** an error if they are not single numbers, or out of range.
         """
-        mean_name, name = f"the mean of {self}", f"the concentration of {self}"
-        angle = real_array(mean, (), mean_name)
-        angle = require(angle, jnp.isfinite(angle), f"{mean_name} must be a finite angle.")
+        angle, name = finite_number(mean, f"the mean of {self}"), f"the concentration of {self}"
         length = real_array(concentration, (), name)
         valid = jnp.isfinite(length) & (length >= 0)
         length = require(length, valid, f"{name} must be finite and not negative.")
