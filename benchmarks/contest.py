@@ -41,7 +41,8 @@ class Row:
     """Everything that is timed side by side for one line of the table, and its targets.
 
     `disagreement` returns the largest difference between the average log densities that `harmonium`
-    and its peers reach after the step that is timed: a check that they do the same work.
+    and its peers reach after the step that is timed: a check that they do the same work. It is at
+    most `tolerance`, in nats per observation, larger for peers that round to float32.
     """
 
     title: str
@@ -49,3 +50,4 @@ class Row:
     targets: tuple[Target, ...]
     disagreement: Callable[[], float]
     rounds: int = ROUNDS
+    tolerance: float = 1e-8

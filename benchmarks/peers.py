@@ -40,7 +40,7 @@ def goal_available() -> bool:
     return goal_models is not None
 
 
-def _per_iteration(name: str, fit: Callable[[int], Any]) -> Workload:
+def per_iteration(name: str, fit: Callable[[int], Any]) -> Workload:
     """Time of one iteration of `fit(number of iterations)`, without what it does besides."""
     return Workload(name, lambda: fit(LONG), steps=LONG - SHORT, baseline=lambda: fit(SHORT))
 
@@ -66,7 +66,7 @@ def sklearn_mixture_fit(problem: MixtureProblem, n_iterations: int) -> GaussianM
 
 def sklearn_mixture(problem: MixtureProblem) -> Workload:
     """One EM iteration of scikit-learn's full-covariance mixture."""
-    return _per_iteration(SKLEARN, lambda n: sklearn_mixture_fit(problem, n))
+    return per_iteration(SKLEARN, lambda n: sklearn_mixture_fit(problem, n))
 
 
 def sklearn_factor_analysis(problem: FactorProblem) -> Workload:
@@ -82,7 +82,7 @@ def sklearn_factor_analysis(problem: FactorProblem) -> Workload:
             )  # so few iterations are what we want
             return model.fit(xs)
 
-    return _per_iteration(SKLEARN, fit)
+    return per_iteration(SKLEARN, fit)
 
 
 def scipy_log_density(params: Hierarchy, xs: Array) -> Workload:

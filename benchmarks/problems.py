@@ -40,6 +40,32 @@ class HierarchyProblem(NamedTuple):
     start: Hierarchy
 
 
+class PoissonsProblem(NamedTuple):
+    """Counts of independent columns, and where EM of a mixture starts.
+
+    **Fields:** `weights` (K,) and `rates` (K, D), the start, and the counts `xs` (N, D).
+    """
+
+    weights: Array
+    rates: Array
+    xs: Array
+
+
+class MixedProblem(NamedTuple):
+    """Records of mixed types, and where EM of a mixture starts.
+
+    **Fields:** `reals` (N, D), `categories` (N, C) from 0 to `n_categories` - 1, `counts` (N, M),
+    and `responsibilities` (N, K): EM starts from what they make of the components, with equal
+    weights.
+    """
+
+    reals: Array
+    categories: Array
+    counts: Array
+    responsibilities: Array
+    n_categories: int
+
+
 def _covariances(random: np.random.Generator, n_components: int, dim: int) -> np.ndarray:
     """Random well-conditioned covariances (K, dim, dim) with average variance near one."""
     roots = random.normal(size=(n_components, dim, dim)) / np.sqrt(2.0 * dim)
@@ -110,3 +136,32 @@ def hierarchy(
         covariances=np.tile(np.eye(lat_dim), (n_components, 1, 1)),
     )
     return jax.tree.map(jnp.asarray, HierarchyProblem(xs, start))
+
+
+def poissons(n_observations: int, obs_dim: int, n_components: int, seed: int) -> PoissonsProblem:
+    """Counts with rates around four; EM starts near the true ones."""
+    random = np.random.default_rng(seed)
+    rates = random.gamma(2.0, 2.0, size=(n_components, obs_dim)) + 0.1
+    xs = random.poisson(rates[random.integers(n_components, size=n_observations)])
+    near = rates * np.exp(0.3 * random.normal(size=rates.shape))
+    weights = np.full(n_components, 1.0 / n_components)
+    return jax.tree.map(jnp.asarray, PoissonsProblem(weights, near, xs))
+
+
+def mixed(
+    n_observations: int, n_columns: int, n_categories: int, n_components: int, seed: int
+) -> MixedProblem:
+    """As many columns of each type, which overlapping clusters explain."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(n_components, size=n_observations)
+    means = random.normal(size=(n_components, n_columns))
+    reals = means[labels] + random.normal(size=(n_observations, n_columns))
+    shares = random.dirichlet(np.ones(n_categories), size=(n_components, n_columns))
+    below = random.random((n_observations, n_columns, 1)) > np.cumsum(shares, axis=2)[labels]
+    categories = np.minimum(below.sum(axis=2), n_categories - 1)
+    rates = random.gamma(2.0, 2.0, size=(n_components, n_columns)) + 0.1
+    counts = random.poisson(rates[labels])
+    noise = random.dirichlet(np.ones(n_components), size=n_observations)
+    responsibilities = 0.5 * np.eye(n_components)[labels] + 0.5 * noise
+    arrays = map(jnp.asarray, (reals, categories, counts, responsibilities))
+    return MixedProblem(*arrays, n_categories)

@@ -227,3 +227,15 @@ def _component_moments(
     spread = second / weight - jnp.outer(centre, centre)
     slope = component.covariances
     return slope @ centre + component.intercepts, slope + slope @ spread @ slope
+
+
+def poissons_step(weights: Array, rates: Array, xs: Array) -> tuple[Array, Array]:
+    """One EM step of a mixture of independent Poissons, on all counts at once.
+
+    Weights (K,) and rates (K, D), of counts (N, D); the factorials cancel.
+    """
+    counts = xs.astype(rates.dtype)
+    scores = counts @ jnp.log(rates).T + (jnp.log(weights) - jnp.sum(rates, axis=1))[None]
+    responsibilities = jax.nn.softmax(scores, axis=1)
+    totals = jnp.sum(responsibilities, axis=0)
+    return totals / len(counts), (responsibilities.T @ counts) / totals[:, None]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import harmonium as hm
-from benchmarks import peers, problems, references
+from benchmarks import mixture_peers, peers, problems, references
 from benchmarks.contest import Row, Target
 from benchmarks.problems import HierarchyProblem
 from benchmarks.references import Hierarchy
@@ -265,6 +265,83 @@ def hmog_compile() -> Row:
     )
 
 
+def poissons() -> Row:
+    """EM of a mixture of many independent Poisson counts."""
+    problem = problems.poissons(50_000, 100, 20, seed=5)
+    weights, rates, xs = problem
+    model = hm.Mixture(hm.Poissons(rates.shape[1]), len(weights))
+    step, reference = jax.jit(em_step), jax.jit(references.poissons_step)
+
+    def point(weights: Array, rates: Array) -> Any:
+        """The mixture with weights (K,) and rates (K, D)."""
+        return model.from_components(jax.vmap(model.obs_man.unravel)(jnp.log(rates)), weights)
+
+    params = point(weights, rates)
+
+    def disagreement() -> float:
+        """After one step, ours against the reference's parameters and pomegranate."""
+        ours = average_log_density(model, step(model, params, xs), xs)
+        others = [average_log_density(model, point(*reference(weights, rates, xs)), xs)]
+        if mixture_peers.POMEGRANATE not in mixture_peers.missing():
+            others.append(mixture_peers.pomegranate_average(problem))
+        return max(abs(float(ours) - float(other)) for other in others)
+
+    return Row(
+        "EM of a mixture of independent Poissons, N=50,000 D=100 K=20",
+        (
+            Workload(OURS, lambda: step(model, params, xs)),
+            mixture_peers.pomegranate_poissons(problem),
+            Workload(REFERENCE, lambda: reference(weights, rates, xs)),
+        ),
+        (Target(OURS, 1 / 5, mixture_peers.POMEGRANATE), Target(OURS, 2.0, REFERENCE)),
+        disagreement,
+        rounds=3,  # an iteration of pomegranate takes seconds
+        tolerance=1e-6,  # and rounds responsibilities to float32
+    )
+
+
+def mixed() -> Row:
+    """EM of a mixture of records with columns of several types."""
+    problem = problems.mixed(50_000, 10, 5, 10, seed=6)
+    reals, categories, counts, responsibilities, n_categories = problem
+    n_columns, n_components = counts.shape[1], responsibilities.shape[1]
+    two_types = (
+        hm.Normal(n_columns, hm.Diagonal()),
+        hm.Replicated(hm.Categorical(n_categories), n_columns),
+    )
+
+    def start(family: Any, xs: Any) -> tuple[Any, Any, Any]:
+        """A mixture whose components have the statistics that the responsibilities give them."""
+        model = hm.Mixture(family, n_components)
+        means = [family.average_sufficient_statistic(xs, w) for w in responsibilities.T]
+        components = [family.to_natural(mean) for mean in means]
+        equal = jnp.full(n_components, 1.0 / n_components)
+        return model, model.from_components(components, equal), xs
+
+    ours = start(hm.Product(*two_types), (reals, categories))
+    with_counts = start(hm.Product(*two_types, hm.Poissons(n_columns)), problem[:3])
+    step = jax.jit(em_step)
+
+    def disagreement() -> float:
+        """After one step, ours against stepmix's; none where it is missing."""
+        if mixture_peers.STEPMIX in mixture_peers.missing():
+            return 0.0
+        model, _, xs = ours
+        average = average_log_density(model, step(*ours), xs)
+        return abs(float(average) - mixture_peers.stepmix_average(problem, 1))
+
+    return Row(
+        "EM of a mixture of mixed records, N=50,000 K=10: 10 reals, 10 categories of 5",
+        (
+            Workload(OURS, lambda: step(*ours)),
+            Workload(f"{OURS}, and 10 counts", lambda: step(*with_counts)),
+            mixture_peers.stepmix_mixed(problem),
+        ),
+        (Target(OURS, 1 / 5, mixture_peers.STEPMIX),),
+        disagreement,
+    )
+
+
 ROWS: dict[str, Callable[[], Row]] = {
     "gmm": gmm,
     "gmm-large": gmm_large,
@@ -272,4 +349,6 @@ ROWS: dict[str, Callable[[], Row]] = {
     "hmog": hmog,
     "hmog-density": hmog_density,
     "hmog-compile": hmog_compile,
+    "poissons": poissons,
+    "mixed": mixed,
 }

@@ -12,7 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, poisson
 
 from benchmarks import problems, references
 
@@ -139,7 +139,19 @@ def check_mixture_products() -> None:
     assert_close("mixture, matrix products", actual, expected)
 
 
+def check_poissons() -> None:
+    """One step of a mixture of Poissons by scipy's log probabilities."""
+    weights, rates, xs = problems.poissons(n_observations=300, obs_dim=6, n_components=4, seed=4)
+    counts = np.asarray(xs)
+    log_joint = np.log(weights) + poisson.logpmf(counts[:, None], rates[None]).sum(axis=2)
+    responsibilities = np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
+    means = responsibilities.T @ counts / responsibilities.sum(axis=0)[:, None]
+    expected = responsibilities.mean(axis=0), means
+    assert_close("Poissons, EM step", references.poissons_step(weights, rates, xs), expected)
+
+
 if __name__ == "__main__":
     check_mixture_products()
     check_factors()
     check_hierarchy()
+    check_poissons()

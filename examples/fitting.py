@@ -101,7 +101,7 @@ def gradient_ascent(model, params, xs, pseudo, n_steps, learning_rate=1e-3):
     return params
 
 
-def fit_em(model, starts, xs, pseudo=None, n_steps=400, tolerance=2e-6, name="EM"):
+def fit_em(model, starts, xs, pseudo=None, n_steps=400, tolerance=2e-6, name="EM", weights=None):
     """Fits a model by EM from several starts at once, and keeps the best.
 
     **Arguments:**
@@ -112,8 +112,9 @@ def fit_em(model, starts, xs, pseudo=None, n_steps=400, tolerance=2e-6, name="EM
     - `n_steps`: the largest number of steps.
     - `tolerance`: the fit ends when no start gains more, relative to its log-likelihood, in a step.
     - `name`: what the progress display says.
+    - `weights`: of the observations, equal ones by default.
     """
-    xs, weights = model.condense(xs)
+    xs, weights = model.condense(xs, weights)
     history = []
     with tqdm(total=n_steps, desc=name, unit="step") as progress:
         while progress.n < n_steps and not converged(history, tolerance):

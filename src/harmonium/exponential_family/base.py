@@ -81,8 +81,9 @@ class ExponentialFamily(Manifold):
         statistics = jax.vmap(self.sufficient_statistic)(xs)
 
         def pair(theta: Array, statistic: Array) -> Array:
-            flat = statistic.reshape(statistic.shape[0], -1)
-            return flat @ theta.reshape(theta.shape[0], -1).T
+            size = math.prod(theta.shape[1:])  # which reshape can't infer where M = 0
+            flat = statistic.reshape(statistic.shape[0], size)
+            return flat @ theta.reshape(theta.shape[0], size).T
 
         products = jax.tree.leaves(jax.tree.map(pair, _unlabelled(points), _unlabelled(statistics)))
         return functools.reduce(operator.add, products)
