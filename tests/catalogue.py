@@ -123,7 +123,34 @@ HIERARCHIES: dict[str, Callable[[], Any]] = {
     "hierarchy_3_posterior_scale": lambda: _stack(3, 2, 2, posterior=SCALE),
 }
 
-CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES
+TREES: dict[str, Callable[[], Any]] = {
+    "parallel": lambda: hm.Parallel(
+        hm.factor_analysis(2, 1), hm.principal_component_analysis(2, 1)
+    ),
+    "parallel_diagonal": lambda: hm.Parallel(
+        _linear(_normal(2), _normal(2, DIAGONAL)), _linear(_normal(1), _normal(2, DIAGONAL))
+    ),
+    "parallel_mixtures": lambda: hm.Parallel(
+        hm.Mixture(_normal(1), 2), hm.Mixture(hm.Poissons(2), 2)
+    ),
+    "beside": lambda: hm.Beside(hm.factor_analysis(2, 1), hm.Mixture(hm.Poisson(), 2)),
+    "views_of_a_mixture": lambda: hm.stack(
+        hm.Parallel(hm.factor_analysis(2, 1), hm.factor_analysis(1, 1)), hm.Mixture(_normal(1), 2)
+    ),
+    "tree": lambda: _tree(FULL),
+    "tree_posterior_diagonal": lambda: _tree(DIAGONAL),
+}
+
+
+def _tree(posterior: Any) -> Any:
+    """Two factor analyses side by side, whose latents are two views of one mixture."""
+    latents = _normal(2, posterior), _normal(1)
+    leaves = [_linear(_normal(2, DIAGONAL), latent) for latent in latents]
+    views = [hm.Mixture(latent, 2) for latent in latents]
+    return hm.stack(hm.Beside(*leaves), hm.Parallel(*views))
+
+
+CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES
 
 # Manifolds without a partition function, to which laws of coordinates and statistics apply.
 MANIFOLDS: dict[str, Callable[[], Any]] = {

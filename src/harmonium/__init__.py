@@ -10,6 +10,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         Gibbs,
     )
     from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
+    from harmonium.exponential_family.product_embedding import ProductEmbedding
     from harmonium.exponential_family.vector import (
         Count,
         Positive,
@@ -88,6 +89,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         principal_component_analysis,
     )
     from harmonium.harmoniums.mixture import Mixture
+    from harmonium.harmoniums.parallel import Beside, Parallel
 
 __version__ = "0.1.0"
 
@@ -96,6 +98,7 @@ __all__ = [
     "AffinePoint",
     "Bernoulli",
     "Bernoullis",
+    "Beside",
     "Beta",
     "Binomial",
     "BlockMap",
@@ -149,6 +152,7 @@ __all__ = [
     "Null",
     "ObservableEmbedding",
     "Pair",
+    "Parallel",
     "Point",
     "Poisson",
     "Poissons",
@@ -156,6 +160,7 @@ __all__ = [
     "PositiveDefinite",
     "PosteriorEmbedding",
     "Product",
+    "ProductEmbedding",
     "ProductPoint",
     "Rate",
     "Real",

@@ -26,11 +26,18 @@ PLANTED = {
     "gamma": (hm.Gamma(), "from_shape_rate", (3.0, 6.0), (30.0, 2.0)),
     "inverse_gamma": (hm.InverseGamma(), "from_shape_scale", (5.0, 2.0), (40.0, 500.0)),
     "inverse_gaussian": (hm.InverseGaussian(), "from_mean_shape", (0.5, 3.0), (10.0, 500.0)),
+    "log_normal": (hm.LogNormal(), "from_mu_sigma", (-2.0, 0.5), (2.0, 0.3)),
     "weibull": (hm.Weibull(3.0), "from_scale", (1.0,), (10.0,)),
     "laplace": (hm.Laplace(0.5), "from_scale", (0.01,), (5.0,)),
     "beta": (hm.Beta(), "from_alpha_beta", (2.0, 30.0), (20.0, 4.0)),
     "dirichlet": (hm.Dirichlet(3), "from_concentrations", ([20.0, 4, 2],), ([2.0, 5, 30],)),
     "von_mises": (hm.VonMises(), "from_mean_concentration", (0.5, 10.0), (-2.5, 4.0)),
+    "multinomial": (
+        hm.Multinomial(20, 3),
+        "from_probabilities",
+        ([0.7, 0.2, 0.1],),
+        ([0.1, 0.3, 0.6],),
+    ),
     "poissons": (hm.Poissons(2), None, (2.0, 9.0), (8.0, 1.0)),
     "bernoullis": (hm.Bernoullis(3), None, (0.05, 0.05, 0.95), (0.95, 0.95, 0.05)),
 }

@@ -1,0 +1,293 @@
+"""Harmoniums side by side: over one common latent, or each over its own."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from harmonium.exponential_family.product import Product
+from harmonium.exponential_family.product_embedding import ProductEmbedding
+from harmonium.geometry.block_map import BlockMap, BlockMapPoint
+from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
+from harmonium.geometry.point import Coordinates, Mean, Natural
+from harmonium.geometry.product import ComponentEmbedding, ProductPoint
+from harmonium.geometry.structure import cached_property
+from harmonium.harmoniums.conjugated import Conjugated
+
+
+class Parallel(Conjugated):
+    r"""Several views of one latent: $p(x_1, \dots, x_k, z) = p(z) \prod_i p(x_i|z)$.
+
+    The parts are harmoniums over the same latent manifold, whose observables are independent given
+    the latent. An observation is a tuple with one entry a part. Conjugation parameters add:
+    $\rho = \sum_i \rho_i$ and $\chi = \sum_i \chi_i$. Factor analyses in parallel are multi-view
+    factor analysis, with full noise probabilistic canonical correlation analysis; mixtures in
+    parallel are naive Bayes over mixed views.
+
+    **Arguments:**
+
+    - `*harmoniums`: conjugated harmoniums with the same `pst_man` and `prr_man`.
+
+    **Source:** Bach and Jordan, A Probabilistic Interpretation of Canonical Correlation Analysis
+    (2005).
+    """
+
+    harmoniums: tuple = eqx.field(static=True)
+
+    def __init__(self, *harmoniums: Conjugated):
+        _check_harmoniums(harmoniums)
+        for part in harmoniums[1:]:
+            if part.pst_prr_emb != harmoniums[0].pst_prr_emb:
+                raise TypeError(
+                    "harmoniums in parallel share their latent, but their latent manifolds are "
+                    f"{harmoniums[0].pst_man} in {harmoniums[0].prr_man} and {part.pst_man} in "
+                    f"{part.prr_man}."
+                )
+        self.harmoniums = harmoniums
+
+    def __repr__(self) -> str:
+        return f"Parallel({', '.join(map(repr, self.harmoniums))})"
+
+    @cached_property
+    def obs_man(self) -> Product:
+        """The product of the observable manifolds of the parts."""
+        return Product(*(part.obs_man for part in self.harmoniums))
+
+    @property
+    def pst_man(self) -> Any:
+        """The latent manifold that the parts share."""
+        return self.harmoniums[0].pst_man
+
+    @property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """The embedding that the parts share."""
+        return self.harmoniums[0].pst_prr_emb
+
+    @cached_property
+    def int_man(self) -> BlockMap:
+        """One block for each part, into its component of the observable."""
+        views = enumerate(self.harmoniums)
+        maps = (p.int_man.compose_codomain(ComponentEmbedding(self.obs_man, i)) for i, p in views)
+        return BlockMap(tuple(maps))
+
+    @property
+    def is_closed_form(self) -> bool:
+        """If all parts are."""
+        return all(part.is_closed_form for part in self.harmoniums)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """No: observations are tuples, of which no smaller sample is made."""
+        return False
+
+    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        self.lkl_man.check_single(likelihood)
+        pairs = [
+            part.conjugation_parameters(part_likelihood)
+            for part, part_likelihood in zip(self.harmoniums, _split(self, likelihood), strict=True)
+        ]
+        rho = pairs[0][0]
+        for other, _ in pairs[1:]:
+            rho = rho + other
+        return rho, jnp.sum(jnp.stack([chi for _, chi in pairs]))
+
+    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        """Part by part."""
+        return _likelihood_to_natural(self, point, (point.latent,) * len(self.harmoniums), start)
+
+    def embed_observable(self, embedding: LinearEmbedding) -> "Parallel":
+        return Parallel(*_embed_observables(self, embedding))
+
+    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
+        standardizing = self.standardizing_map(latent)
+        return point if standardizing is None else self.substitute_latent(point, *standardizing)
+
+    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
+        """That of the first part."""
+        return self.harmoniums[0].standardizing_map(marginal)
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        """Random parts with the prior of the first."""
+        keys = jax.random.split(key, len(self.harmoniums))
+        points = [part.initialize(k) for part, k in zip(self.harmoniums, keys, strict=True)]
+        return self._join(points)
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """Parts from their views of the same random choices, with the prior of the first."""
+        xs = self.obs_man.check_data(xs)
+        return self._join(
+            [
+                part.initialize_from_sample(key, x)
+                for part, x in zip(self.harmoniums, xs, strict=True)
+            ]
+        )
+
+    def _join(self, points: list[Any]) -> Natural:
+        prior = self.harmoniums[0].prior(points[0])
+        return self.join_dominated(_merge(self, points), self.pst_prr_emb.restrict(prior))
+
+
+class Beside(Conjugated):
+    r"""Independent harmoniums side by side: $p(x_1, z_1, \dots, x_k, z_k) = \prod_i p(x_i, z_i)$.
+
+    Observables and latents are tuples with one entry a part. By itself this is just several models;
+    as the lower half of a hierarchy, under `hm.Parallel`, it is a node of a tree with several
+    children.
+
+    **Arguments:**
+
+    - `*harmoniums`: conjugated harmoniums.
+    """
+
+    harmoniums: tuple = eqx.field(static=True)
+
+    def __init__(self, *harmoniums: Conjugated):
+        _check_harmoniums(harmoniums)
+        self.harmoniums = harmoniums
+
+    def __repr__(self) -> str:
+        return f"Beside({', '.join(map(repr, self.harmoniums))})"
+
+    @cached_property
+    def obs_man(self) -> Product:
+        """The product of the observable manifolds of the parts."""
+        return Product(*(part.obs_man for part in self.harmoniums))
+
+    @cached_property
+    def pst_man(self) -> Product:
+        """The product of the latent manifolds of the parts."""
+        return Product(*(part.pst_man for part in self.harmoniums))
+
+    @cached_property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """Those of the parts, side by side."""
+        if all(part.is_symmetric for part in self.harmoniums):
+            return IdentityEmbedding(self.pst_man)
+        return ProductEmbedding(*(part.pst_prr_emb for part in self.harmoniums))
+
+    @cached_property
+    def int_man(self) -> BlockMap:
+        """One block for each part, between its components of the latent and the observable."""
+        maps = []
+        for i, part in enumerate(self.harmoniums):
+            block = part.int_man.compose_domain(ComponentEmbedding(self.pst_man, i))
+            maps.append(block.compose_codomain(ComponentEmbedding(self.obs_man, i)))
+        return BlockMap(tuple(maps))
+
+    @property
+    def is_closed_form(self) -> bool:
+        """If all parts are."""
+        return all(part.is_closed_form for part in self.harmoniums)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """No: observations are tuples, of which no smaller sample is made."""
+        return False
+
+    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        self.lkl_man.check_single(likelihood)
+        pairs = [
+            part.conjugation_parameters(part_likelihood)
+            for part, part_likelihood in zip(self.harmoniums, _split(self, likelihood), strict=True)
+        ]
+        rho = ProductPoint(tuple(rho for rho, _ in pairs), self.prr_man, Coordinates.NATURAL)
+        return rho, jnp.sum(jnp.stack([chi for _, chi in pairs]))
+
+    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        """Part by part."""
+        return _likelihood_to_natural(self, point, point.latent.components, start)
+
+    def embed_observable(self, embedding: LinearEmbedding) -> "Beside":
+        return Beside(*_embed_observables(self, embedding))
+
+    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
+        """Part by part."""
+        points = [
+            part.standardize_under(part.point(p.observable, p.interaction, own), expected)
+            for part, p, own, expected in zip(
+                self.harmoniums,
+                _split(self, self.likelihood_function(point)),
+                point.latent.components,
+                latent.components,
+                strict=True,
+            )
+        ]
+        return self._join(points)
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        keys = jax.random.split(key, len(self.harmoniums))
+        return self._join(
+            [part.initialize(k) for part, k in zip(self.harmoniums, keys, strict=True)]
+        )
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        xs = self.obs_man.check_data(xs)
+        keys = jax.random.split(key, len(self.harmoniums))
+        triples = zip(self.harmoniums, keys, xs, strict=True)
+        return self._join([part.initialize_from_sample(k, x) for part, k, x in triples])
+
+    def _join(self, points: list[Any]) -> Natural:
+        likelihood = _merge(self, points)
+        latents = tuple(point.latent for point in points)
+        latent = ProductPoint(latents, self.pst_man, Coordinates.NATURAL)
+        return self.point(likelihood.observable, likelihood.interaction, latent)
+
+
+def _check_harmoniums(harmoniums: tuple) -> None:
+    if not harmoniums:
+        raise ValueError("expected at least one harmonium.")
+    for part in harmoniums:
+        if not isinstance(part, Conjugated):
+            raise TypeError(f"expected conjugated harmoniums, got {part!r}.")
+
+
+def _split(model: Any, likelihood: Natural) -> list[Any]:
+    """The likelihoods of the parts."""
+    pairs = likelihood.observable.components, likelihood.interaction.blocks
+    return [
+        part.make_likelihood(observable, part.int_man.adopt(block))
+        for part, observable, block in zip(model.harmoniums, *pairs, strict=True)
+    ]
+
+
+def _merge(model: Any, points: list[Any]) -> Natural:
+    """The likelihood of the parts together, from points or likelihoods of them."""
+    observables = tuple(point.observable for point in points)
+    observable = ProductPoint(observables, model.obs_man, Coordinates.NATURAL)
+    pairs = zip(model.int_man.maps, points, strict=True)
+    blocks = tuple(block.adopt(point.interaction) for block, point in pairs)
+    return model.make_likelihood(
+        observable, BlockMapPoint(blocks, model.int_man, Coordinates.NATURAL)
+    )
+
+
+def _likelihood_to_natural(
+    model: Any, point: Mean, latents: tuple, start: Natural | None
+) -> Natural:
+    starts = (None,) * len(model.harmoniums) if start is None else _split(model, start)
+    quadruples = zip(
+        model.harmoniums,
+        point.observable.components,
+        point.interaction.blocks,
+        latents,
+        starts,
+        strict=True,
+    )
+    return _merge(
+        model,
+        [
+            part.likelihood_to_natural(part.point(x, part.int_man.adopt(block), z), begin)
+            for part, x, block, z, begin in quadruples
+        ],
+    )
+
+
+def _embed_observables(model: Any, embedding: LinearEmbedding) -> list[Conjugated]:
+    if not isinstance(embedding, ProductEmbedding) or embedding.sub_man != model.obs_man:
+        raise TypeError(
+            f"embed_observable takes a ProductEmbedding of {model.obs_man}, got {embedding}."
+        )
+    pairs = zip(model.harmoniums, embedding.parts, strict=True)
+    return [part.embed_observable(own) for part, own in pairs]
