@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 # One stamp for each set of extras, which is its name after the prefix.
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-plot,sklearn
+BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench clean
@@ -33,7 +34,7 @@ format: $(DEV) ## format the code and mend what ruff can
 	$(BIN)/python -m ruff check --fix-only .
 	$(BIN)/python -m ruff format .
 
-bench: $(DEV) ## run the benchmarks
+bench: $(BENCH) ## run the benchmarks
 	$(BIN)/python -m benchmarks.run
 
 clean: ## remove the environment and everything that was built

@@ -50,8 +50,8 @@ def pomegranate_step(problem: PoissonsProblem) -> Any:
 
 def pomegranate_average(problem: PoissonsProblem) -> float:
     """The average log density that pomegranate reaches in one iteration."""
-    densities = pomegranate_step(problem).log_probability(torch.tensor(np.asarray(problem.xs)))
-    return float(densities.mean())
+    xs = torch.tensor(np.asarray(problem.xs)).double()
+    return float(pomegranate_step(problem).log_probability(xs).mean())
 
 
 def pomegranate_poissons(problem: PoissonsProblem) -> Workload:

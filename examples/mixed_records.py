@@ -190,7 +190,7 @@ def table(scores):
         sizes = f"{score.n_components:>10}{score.n_parameters:>12}"
         values = f"{score.train.mean():>10.3f}{score.held_out.mean():>10.3f}"
         mark = " *" if place == choose(scores) else ""
-        lines.append(f"{sizes}{values}{-behind:>9.3f}{error:>8.3f}{mark}")
+        lines.append(f"{sizes}{values}{abs(behind):>9.3f}{error:>8.3f}{mark}")
     return "\n".join(lines)
 
 
@@ -241,7 +241,7 @@ def draw_scores(axes, scores):
     chosen = choose(scores)
     axes.plot(sizes[chosen], behind[chosen], "o", ms=12, mfc="none", mec="black", mew=1.5)
     axes.set(title="Choice by cross-validation", xlabel="components")
-    axes.set_ylabel("held-out log-likelihood beside the best\n(nats per record; bars: s.e.)")
+    axes.set_ylabel("held-out log-likelihood\nbeside the best (nats; bars: s.e.)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -29,7 +29,6 @@ jax.config.update("jax_enable_x64", True)
 
 PICTURE = Path(__file__).parent / "output" / "overdispersed_counts.png"
 N_FAILURES = np.geomspace(0.25, 256, 21)
-MOST = 4  # components of mixtures
 GRID = jnp.arange(80)  # no count is larger
 
 
@@ -110,7 +109,7 @@ def fit_negative_binomial(weights):
 
 def fit_mixture(n_components, counts, settings):
     """EM from several starts."""
-    n_starts, n_steps = settings
+    _, n_starts, n_steps = settings
     model = hm.Mixture(hm.Poisson(), n_components)
     starts = random_starts(model, jax.random.key(0), counts.some, n_starts)
     name = f"{counts.name}, {n_components} Poissons"
@@ -128,7 +127,10 @@ def log_probabilities(model, params):
 
 
 def compare(counts, settings):
-    """Fits all families and mixtures to the first half of the counts."""
+    """Fits all families and mixtures to the first half of the counts.
+
+    Settings are the most components, and the numbers of starts and of steps, of mixtures.
+    """
 
     def entry(name, model, point, remark="", n_parameters=None):
         logs = np.asarray(log_probabilities(model, point))
@@ -143,7 +145,7 @@ def compare(counts, settings):
         entry("CoM-Poisson", *fit_com_poisson(train)),
         entry("negative binomial", *fit_negative_binomial(train), n_parameters=2),
     ]
-    for k in range(2, MOST + 1):
+    for k in range(2, settings[0] + 1):
         entries.append(entry(f"mixture of {k} Poissons", *fit_mixture(k, counts, settings)))
     return entries
 
@@ -185,7 +187,8 @@ def draw_counts(axes, counts, fits, first, last):
     frequencies = np.asarray(counts.held_out / counts.held_out.sum())
     axes.bar(shown, frequencies[shown], width=0.9, color="0.85", label="held-out counts")
     chosen = [e for e in fits if e.name in ("Poisson", "CoM-Poisson", "negative binomial")]
-    chosen.append(max(fits[-MOST + 1 :], key=lambda entry: entry.held_out))
+    mixtures = [entry for entry in fits if entry.name.startswith("mixture")]
+    chosen.append(max(mixtures, key=lambda entry: entry.held_out))
     for entry, color, marker in zip(chosen, COLORS, "osD^", strict=False):
         label = f"{entry.name}: {entry.held_out:.2f}"
         style = dict(color=color, marker=marker, ms=4, lw=1.2)
@@ -194,10 +197,10 @@ def draw_counts(axes, counts, fits, first, last):
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def main(picture=PICTURE, n_starts=8, n_steps=500):
+def main(picture=PICTURE, most=4, n_starts=8, n_steps=500):
     """Fits, prints and draws."""
     begin = time.perf_counter()
-    results = [(counts, compare(counts, (n_starts, n_steps))) for counts in load()]
+    results = [(counts, compare(counts, (most, n_starts, n_steps))) for counts in load()]
     print("\nMean log-likelihoods in nats per count; * the best on held-out counts.")
     for counts, fits in results:
         mean = np.average(GRID, weights=counts.train)

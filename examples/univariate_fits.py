@@ -36,7 +36,7 @@ STYLES = {
     "exponential": (COLORS[0], "--"),
     "Weibull": (COLORS[2], "-."),
 }
-SHAPES = np.linspace(0.5, 2, 31)
+SHAPES = np.linspace(0.5, 2, 16)
 
 
 class Column(NamedTuple):

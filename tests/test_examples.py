@@ -1,6 +1,7 @@
 """The examples run, on few starts and steps; `make demo` runs all of the quickstart."""
 
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -55,3 +56,52 @@ def test_three_levels_print_a_table_and_draw(example, tmp_path, capsys):
         assert name in printed
     assert "nan" not in printed
     assert picture.stat().st_size > 5_000
+
+
+def test_records_of_mixed_types_are_clustered(example, tmp_path, capsys):
+    mixed_records = example("mixed_records")
+    picture = tmp_path / "mixed_records.png"
+    mixed_records.main(picture, most=2, n_starts=2, n_steps=20)
+    printed = capsys.readouterr().out
+    assert "Its 2 components" in printed
+    assert "nan" not in printed
+    # The clusters are the two camps: nearly none and nearly all of their votes go to Dole.
+    first, second = (line.split() for line in printed.splitlines() if " k$" in line)
+    votes = [float(line[6].rstrip("%")) for line in (first, second)]
+    assert votes[0] < 20 and votes[1] > 80
+    assert picture.stat().st_size > 10_000
+
+
+def test_directions_are_fitted_better_by_mixtures(example, tmp_path, capsys):
+    circular = example("circular")
+    picture = tmp_path / "circular.png"
+    circular.main(picture, sizes=(2,), n_starts=2, n_steps=40)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    values = {line[0]: float(line[3]) for line in lines if line and line[0] in ("uniform", "2")}
+    assert values["uniform"] < values["2"] < 0
+    assert picture.stat().st_size > 10_000
+
+
+def test_counts_are_compared(example, tmp_path, capsys):
+    counts = example("overdispersed_counts")
+    picture = tmp_path / "counts.png"
+    counts.main(picture, most=2, n_starts=2, n_steps=20)
+    blocks = capsys.readouterr().out.split("counts to fit")[1:]
+    starred = [[line for line in block.splitlines() if "*" in line] for block in blocks]
+    assert [lines[0].split("  ")[0] for lines in starred] == ["negative binomial", "CoM-Poisson"]
+    assert picture.stat().st_size > 10_000
+
+
+def test_univariate_families_are_fitted(example, tmp_path, capsys):
+    univariate_fits = example("univariate_fits")
+    picture = tmp_path / "univariate_fits.png"
+    univariate_fits.main(picture)
+    printed = capsys.readouterr().out
+    best = [
+        following.split("   ")[1].strip()
+        for line, following in itertools.pairwise(printed.splitlines())
+        if line.startswith(("Income", "Change", "Pupils"))
+    ]
+    assert best == ["inverse gamma", "Laplace", "beta"]
+    assert "nan" not in printed
+    assert picture.stat().st_size > 10_000
