@@ -1,6 +1,8 @@
 """Harmoniums side by side: over one common latent, or each over its own."""
 
-from typing import Any
+import functools
+import operator
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -16,8 +18,86 @@ from harmonium.geometry.product import ComponentEmbedding, ProductPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 
+if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
+    from typing import ClassVar as AbstractVar
+else:
+    from equinox import AbstractVar
 
-class Parallel(Conjugated):
+
+class SideBySide(Conjugated):
+    """Conjugated harmoniums whose observables are independent given the latents.
+
+    An observation is a tuple with one entry for each of the `harmoniums`.
+    """
+
+    harmoniums: AbstractVar[tuple]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.harmoniums))})"
+
+    @cached_property
+    def obs_man(self) -> Product:
+        """The product of the observable manifolds of the parts."""
+        return Product(*(part.obs_man for part in self.harmoniums))
+
+    @property
+    def is_closed_form(self) -> bool:
+        """If all parts are."""
+        return all(part.is_closed_form for part in self.harmoniums)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """No: observations are tuples, of which no smaller sample is made."""
+        return False
+
+    def _split(self, likelihood: Natural) -> list[Any]:
+        """The likelihoods of the parts."""
+        pairs = likelihood.observable.components, likelihood.interaction.blocks
+        return [
+            part.make_likelihood(observable, part.int_man.adopt(block))
+            for part, observable, block in zip(self.harmoniums, *pairs, strict=True)
+        ]
+
+    def _merge(self, points: list[Any]) -> Natural:
+        """The likelihood of the whole, from points or likelihoods of the parts."""
+        interaction: Any = self.int_man
+        observables = tuple(point.observable for point in points)
+        pairs = zip(interaction.maps, points, strict=True)
+        blocks = tuple(block.adopt(point.interaction) for block, point in pairs)
+        return self.make_likelihood(
+            ProductPoint(observables, self.obs_man, Coordinates.NATURAL),
+            BlockMapPoint(blocks, interaction, Coordinates.NATURAL),
+        )
+
+    def _conjugation_parameters(self, likelihood: Natural) -> tuple[tuple, Float[Array, ""]]:
+        """Those of the parts: all rho, and the sum of all chi."""
+        self.lkl_man.check_single(likelihood)
+        parts = zip(self.harmoniums, self._split(likelihood), strict=True)
+        rhos, chis = zip(*(part.conjugation_parameters(own) for part, own in parts), strict=True)
+        return rhos, jnp.sum(jnp.stack(chis))
+
+    def _fit_parts(self, point: Mean, latents: tuple, start: Natural | None) -> Natural:
+        """`likelihood_to_natural` of the parts, given the mean of the latent of each."""
+        starts = (None,) * len(self.harmoniums) if start is None else self._split(start)
+        components = point.observable.components, point.interaction.blocks
+        quintuples = zip(self.harmoniums, *components, latents, starts, strict=True)
+        return self._merge(
+            [
+                part.likelihood_to_natural(part.point(x, part.int_man.adopt(block), z), begin)
+                for part, x, block, z, begin in quintuples
+            ]
+        )
+
+    def _embed_parts(self, embedding: LinearEmbedding) -> list[Conjugated]:
+        if not isinstance(embedding, ProductEmbedding) or embedding.sub_man != self.obs_man:
+            raise TypeError(
+                f"embed_observable takes a ProductEmbedding of {self.obs_man}, got {embedding}."
+            )
+        pairs = zip(self.harmoniums, embedding.parts, strict=True)
+        return [part.embed_observable(own) for part, own in pairs]
+
+
+class Parallel(SideBySide):
     r"""Several views of one latent: $p(x_1, \dots, x_k, z) = p(z) \prod_i p(x_i|z)$.
 
     The parts are harmoniums over the same latent manifold, whose observables are independent given
@@ -37,7 +117,7 @@ class Parallel(Conjugated):
     harmoniums: tuple = eqx.field(static=True)
 
     def __init__(self, *harmoniums: Conjugated):
-        _check_harmoniums(harmoniums)
+        self.harmoniums = _checked(harmoniums)
         for part in harmoniums[1:]:
             if part.pst_prr_emb != harmoniums[0].pst_prr_emb:
                 raise TypeError(
@@ -45,15 +125,6 @@ class Parallel(Conjugated):
                     f"{harmoniums[0].pst_man} in {harmoniums[0].prr_man} and {part.pst_man} in "
                     f"{part.prr_man}."
                 )
-        self.harmoniums = harmoniums
-
-    def __repr__(self) -> str:
-        return f"Parallel({', '.join(map(repr, self.harmoniums))})"
-
-    @cached_property
-    def obs_man(self) -> Product:
-        """The product of the observable manifolds of the parts."""
-        return Product(*(part.obs_man for part in self.harmoniums))
 
     @property
     def pst_man(self) -> Any:
@@ -72,33 +143,16 @@ class Parallel(Conjugated):
         maps = (p.int_man.compose_codomain(ComponentEmbedding(self.obs_man, i)) for i, p in views)
         return BlockMap(tuple(maps))
 
-    @property
-    def is_closed_form(self) -> bool:
-        """If all parts are."""
-        return all(part.is_closed_form for part in self.harmoniums)
-
-    @property
-    def is_quadratic(self) -> bool:
-        """No: observations are tuples, of which no smaller sample is made."""
-        return False
-
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        self.lkl_man.check_single(likelihood)
-        pairs = [
-            part.conjugation_parameters(part_likelihood)
-            for part, part_likelihood in zip(self.harmoniums, _split(self, likelihood), strict=True)
-        ]
-        rho = pairs[0][0]
-        for other, _ in pairs[1:]:
-            rho = rho + other
-        return rho, jnp.sum(jnp.stack([chi for _, chi in pairs]))
+        rhos, chi = self._conjugation_parameters(likelihood)
+        return functools.reduce(operator.add, rhos), chi
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
-        return _likelihood_to_natural(self, point, (point.latent,) * len(self.harmoniums), start)
+        return self._fit_parts(point, (point.latent,) * len(self.harmoniums), start)
 
     def embed_observable(self, embedding: LinearEmbedding) -> "Parallel":
-        return Parallel(*_embed_observables(self, embedding))
+        return Parallel(*self._embed_parts(embedding))
 
     def standardize_under(self, point: Natural, latent: Mean) -> Natural:
         standardizing = self.standardizing_map(latent)
@@ -126,10 +180,10 @@ class Parallel(Conjugated):
 
     def _join(self, points: list[Any]) -> Natural:
         prior = self.harmoniums[0].prior(points[0])
-        return self.join_dominated(_merge(self, points), self.pst_prr_emb.restrict(prior))
+        return self.join_dominated(self._merge(points), self.pst_prr_emb.restrict(prior))
 
 
-class Beside(Conjugated):
+class Beside(SideBySide):
     r"""Independent harmoniums side by side: $p(x_1, z_1, \dots, x_k, z_k) = \prod_i p(x_i, z_i)$.
 
     Observables and latents are tuples with one entry a part. By itself this is just several models;
@@ -144,16 +198,7 @@ class Beside(Conjugated):
     harmoniums: tuple = eqx.field(static=True)
 
     def __init__(self, *harmoniums: Conjugated):
-        _check_harmoniums(harmoniums)
-        self.harmoniums = harmoniums
-
-    def __repr__(self) -> str:
-        return f"Beside({', '.join(map(repr, self.harmoniums))})"
-
-    @cached_property
-    def obs_man(self) -> Product:
-        """The product of the observable manifolds of the parts."""
-        return Product(*(part.obs_man for part in self.harmoniums))
+        self.harmoniums = _checked(harmoniums)
 
     @cached_property
     def pst_man(self) -> Product:
@@ -176,31 +221,16 @@ class Beside(Conjugated):
             maps.append(block.compose_codomain(ComponentEmbedding(self.obs_man, i)))
         return BlockMap(tuple(maps))
 
-    @property
-    def is_closed_form(self) -> bool:
-        """If all parts are."""
-        return all(part.is_closed_form for part in self.harmoniums)
-
-    @property
-    def is_quadratic(self) -> bool:
-        """No: observations are tuples, of which no smaller sample is made."""
-        return False
-
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        self.lkl_man.check_single(likelihood)
-        pairs = [
-            part.conjugation_parameters(part_likelihood)
-            for part, part_likelihood in zip(self.harmoniums, _split(self, likelihood), strict=True)
-        ]
-        rho = ProductPoint(tuple(rho for rho, _ in pairs), self.prr_man, Coordinates.NATURAL)
-        return rho, jnp.sum(jnp.stack([chi for _, chi in pairs]))
+        rhos, chi = self._conjugation_parameters(likelihood)
+        return ProductPoint(rhos, self.prr_man, Coordinates.NATURAL), chi
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
-        return _likelihood_to_natural(self, point, point.latent.components, start)
+        return self._fit_parts(point, point.latent.components, start)
 
     def embed_observable(self, embedding: LinearEmbedding) -> "Beside":
-        return Beside(*_embed_observables(self, embedding))
+        return Beside(*self._embed_parts(embedding))
 
     def standardize_under(self, point: Natural, latent: Mean) -> Natural:
         """Part by part."""
@@ -208,7 +238,7 @@ class Beside(Conjugated):
             part.standardize_under(part.point(p.observable, p.interaction, own), expected)
             for part, p, own, expected in zip(
                 self.harmoniums,
-                _split(self, self.likelihood_function(point)),
+                self._split(self.likelihood_function(point)),
                 point.latent.components,
                 latent.components,
                 strict=True,
@@ -229,65 +259,16 @@ class Beside(Conjugated):
         return self._join([part.initialize_from_sample(k, x) for part, k, x in triples])
 
     def _join(self, points: list[Any]) -> Natural:
-        likelihood = _merge(self, points)
+        likelihood = self._merge(points)
         latents = tuple(point.latent for point in points)
         latent = ProductPoint(latents, self.pst_man, Coordinates.NATURAL)
         return self.point(likelihood.observable, likelihood.interaction, latent)
 
 
-def _check_harmoniums(harmoniums: tuple) -> None:
+def _checked(harmoniums: tuple) -> tuple:
     if not harmoniums:
         raise ValueError("expected at least one harmonium.")
     for part in harmoniums:
         if not isinstance(part, Conjugated):
             raise TypeError(f"expected conjugated harmoniums, got {part!r}.")
-
-
-def _split(model: Any, likelihood: Natural) -> list[Any]:
-    """The likelihoods of the parts."""
-    pairs = likelihood.observable.components, likelihood.interaction.blocks
-    return [
-        part.make_likelihood(observable, part.int_man.adopt(block))
-        for part, observable, block in zip(model.harmoniums, *pairs, strict=True)
-    ]
-
-
-def _merge(model: Any, points: list[Any]) -> Natural:
-    """The likelihood of the parts together, from points or likelihoods of them."""
-    observables = tuple(point.observable for point in points)
-    observable = ProductPoint(observables, model.obs_man, Coordinates.NATURAL)
-    pairs = zip(model.int_man.maps, points, strict=True)
-    blocks = tuple(block.adopt(point.interaction) for block, point in pairs)
-    return model.make_likelihood(
-        observable, BlockMapPoint(blocks, model.int_man, Coordinates.NATURAL)
-    )
-
-
-def _likelihood_to_natural(
-    model: Any, point: Mean, latents: tuple, start: Natural | None
-) -> Natural:
-    starts = (None,) * len(model.harmoniums) if start is None else _split(model, start)
-    quadruples = zip(
-        model.harmoniums,
-        point.observable.components,
-        point.interaction.blocks,
-        latents,
-        starts,
-        strict=True,
-    )
-    return _merge(
-        model,
-        [
-            part.likelihood_to_natural(part.point(x, part.int_man.adopt(block), z), begin)
-            for part, x, block, z, begin in quadruples
-        ],
-    )
-
-
-def _embed_observables(model: Any, embedding: LinearEmbedding) -> list[Conjugated]:
-    if not isinstance(embedding, ProductEmbedding) or embedding.sub_man != model.obs_man:
-        raise TypeError(
-            f"embed_observable takes a ProductEmbedding of {model.obs_man}, got {embedding}."
-        )
-    pairs = zip(model.harmoniums, embedding.parts, strict=True)
-    return [part.embed_observable(own) for part, own in pairs]
+    return harmoniums
