@@ -1,5 +1,6 @@
 """Legendre duality between natural and mean parameters, and the Fisher metric."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +99,8 @@ def _evaluate(
     return objective, residual, finite & family.admits(point)
 
 
+# Compiled once a family, so that users who don't compile their code wait for it once, too.
+@functools.partial(jax.jit, static_argnums=(0, 3))
 def _descend(family: Any, target: Float[Array, " d"], start: Natural, max_steps: int) -> _Iterate:
     vector = family.ravel(start)
     dtype = vector.dtype

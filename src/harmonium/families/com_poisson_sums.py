@@ -1,5 +1,6 @@
 """Sums over all counts, for the Conway-Maxwell-Poisson distribution, and the ascent on them."""
 
+import functools
 import math
 from typing import Any
 
@@ -182,6 +183,7 @@ class _Ascent(eqx.Module):
     evaluations: Int[Array, ""]
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def ascend(
     max_evaluations: int, target: Float[Array, "2"], start: Float[Array, "2"]
 ) -> tuple[Float[Array, "2"], Bool[Array, ""]]:
