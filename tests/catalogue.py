@@ -201,6 +201,9 @@ EMBEDDINGS: dict[str, Callable[[], Any]] = {
     "covariance_full_full": lambda: hm.NormalCovarianceEmbedding(_normal(2), _normal(2)),
     "component_first": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 0),
     "component_second": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
+    "product": lambda: hm.ProductEmbedding(
+        hm.IdentityEmbedding(hm.Categorical(3)), _diagonal_in_full()
+    ),
     "observable": lambda: hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
     "observable_of_hierarchy": lambda: hm.ObservableEmbedding(_stack(3, 2)),
     "interaction": lambda: hm.InteractionEmbedding(hm.Mixture(_normal(2), 3)),

@@ -202,7 +202,8 @@ class Mixture(Conjugated):
         """Components half way between the average of the sample and random members of it.
 
         In mean coordinates, so that every component has a valid, broad distribution. Weights are
-        equal.
+        equal. Components that share parameters differ by what moves their interacting means there,
+        and are then narrowed by a step of EM in which observations belong to one component.
         """
         xs = self.obs_man.check_data(xs)
         member_key, observable_key = jax.random.split(key)
@@ -225,11 +226,10 @@ class Mixture(Conjugated):
         return self._narrowed(self.join_conjugated(likelihood, prior), xs)
 
     def _narrowed(self, point: Natural, xs: Any) -> Natural:
-        """The M-step for observations that belong to their likeliest components, and a tenth of
-        the point itself.
+        """The M-step for observations that belong to their likeliest component.
 
-        Components that share parameters start as broad as the sample, and soft assignments would
-        leave them so.
+        A tenth of the point itself is mixed in, so that no component is empty. Components that
+        share parameters start as broad as the sample, and soft assignments would leave them so.
         """
         shares = jax.nn.one_hot(self.assign(point, xs), self.n_components)[:, 1:]
         weights = check_weights(None, len(shares), float_dtype(point))[:, None]

@@ -1,0 +1,40 @@
+"""What harmoniums side by side refuse; their densities are in `tests/oracles/test_trees.py`."""
+
+import pytest
+
+import harmonium as hm
+
+FACTORS = hm.factor_analysis(3, 2)
+
+
+@pytest.mark.parametrize("build", [hm.Parallel, hm.Beside])
+def test_parts_are_conjugated_harmoniums(build):
+    with pytest.raises(ValueError, match="at least one harmonium"):
+        build()
+    with pytest.raises(TypeError, match="Normal"):
+        build(FACTORS, hm.Normal(2))
+    assert repr(build(FACTORS, FACTORS)).startswith(f"{build.__name__}(LinearGaussianModel")
+
+
+def test_views_share_their_latent():
+    with pytest.raises(TypeError, match="share their latent"):
+        hm.Parallel(FACTORS, hm.factor_analysis(3, 1))
+    diagonal = hm.LinearGaussianModel(hm.Normal(3), hm.Normal(2, hm.Diagonal()))
+    with pytest.raises(TypeError, match="share their latent"):
+        hm.Parallel(FACTORS, diagonal)
+
+
+@pytest.mark.parametrize("build", [hm.Parallel, hm.Beside])
+def test_observables_are_embedded_part_by_part(build):
+    model = build(FACTORS, FACTORS)
+    with pytest.raises(TypeError, match="ProductEmbedding"):
+        model.embed_observable(hm.IdentityEmbedding(model.obs_man))
+    fuller = hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3))
+    embedded = model.embed_observable(hm.ProductEmbedding(fuller, fuller))
+    assert embedded.obs_man == hm.Product(hm.Normal(3), hm.Normal(3))
+
+
+def test_views_that_do_not_fit_do_not_stack():
+    leaves = hm.Beside(FACTORS, hm.factor_analysis(2, 1))
+    with pytest.raises(TypeError, match="levels do not fit"):
+        hm.stack(leaves, hm.Parallel(hm.Mixture(hm.Normal(1), 2), hm.Mixture(hm.Normal(1), 2)))
