@@ -150,7 +150,35 @@ def _tree(posterior: Any) -> Any:
     return hm.stack(hm.Beside(*leaves), hm.Parallel(*views))
 
 
-CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES
+MIXTURES_OF_HARMONIUMS: dict[str, Callable[[], Any]] = {
+    "mixture_of_factor_analyses": lambda: hm.MixtureOf(hm.factor_analysis(3, 1), 3),
+    "mixture_of_one_noise": lambda: _sharing(False),
+    "mixture_of_one_regression": lambda: _sharing(True),
+    "mixture_of_one_interaction": lambda: hm.MixtureOf(
+        hm.principal_component_analysis(2, 1), 2, shares_interaction=True
+    ),
+    "mixture_of_posterior_diagonal": lambda: hm.MixtureOf(
+        _linear(_normal(2, DIAGONAL), _normal(2, DIAGONAL)), 2
+    ),
+    "mixture_of_hierarchies": lambda: hm.MixtureOf(
+        hm.hierarchical_mixture_of_gaussians(2, 1, 2), 2
+    ),
+    "hierarchy_under_mixture_of": lambda: hm.stack(
+        hm.factor_analysis(3, 2), hm.MixtureOf(_linear(_normal(2), _normal(1)), 2)
+    ),
+    "parallel_mixtures_of": lambda: hm.Parallel(
+        hm.MixtureOf(hm.factor_analysis(2, 1), 2), hm.MixtureOf(hm.factor_analysis(1, 1), 2)
+    ),
+}
+
+
+def _sharing(interaction: bool) -> hm.MixtureOf:
+    """Factor analyses that share their noise, and, if asked to, their loadings."""
+    harmonium = hm.factor_analysis(3, 1)
+    return hm.MixtureOf(harmonium, 2, hm.LocationEmbedding(harmonium.obs_man), interaction)
+
+
+CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES | MIXTURES_OF_HARMONIUMS
 
 # Manifolds without a partition function, to which laws of coordinates and statistics apply.
 MANIFOLDS: dict[str, Callable[[], Any]] = {
@@ -163,6 +191,7 @@ MANIFOLDS: dict[str, Callable[[], Any]] = {
     ),
     "block_map": lambda: _blocks(),
     "affine_map": lambda: hm.Mixture(_normal(2), 3).lkl_man,
+    "mixed_interaction": lambda: hm.MixtureOf(hm.factor_analysis(3, 2), 3).int_man,
 }
 
 
@@ -203,6 +232,9 @@ EMBEDDINGS: dict[str, Callable[[], Any]] = {
     "component_second": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
     "product": lambda: hm.ProductEmbedding(
         hm.IdentityEmbedding(hm.Categorical(3)), _diagonal_in_full()
+    ),
+    "mixture": lambda: hm.MixtureEmbedding(
+        _diagonal_in_full(), hm.Mixture(_normal(2, DIAGONAL), 3), hm.Mixture(_normal(2), 3)
     ),
     "observable": lambda: hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
     "observable_of_hierarchy": lambda: hm.ObservableEmbedding(_stack(3, 2)),

@@ -88,7 +88,9 @@ with install_import_hook("harmonium", "beartype.beartype"):
         factor_analysis,
         principal_component_analysis,
     )
+    from harmonium.harmoniums.mixed_interaction import MixedInteraction
     from harmonium.harmoniums.mixture import Mixture
+    from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
 
 __version__ = "0.1.0"
@@ -143,7 +145,10 @@ __all__ = [
     "LogNormal",
     "Manifold",
     "Mean",
+    "MixedInteraction",
     "Mixture",
+    "MixtureEmbedding",
+    "MixtureOf",
     "Multinomial",
     "Natural",
     "NegativeBinomial",

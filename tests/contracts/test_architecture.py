@@ -38,6 +38,8 @@ PERFORMANCE_HOOKS = {
     ("Conjugated", "log_partition_and_mean"): "weighted means of components, not the chain rule",
     ("Conjugated", "observable_translations"): "factorisations shared between all shifts",
     ("Conjugated", "standardizing_map"): "only latents that are real vectors have one",
+    ("Conjugated", "fits_likelihoods"): "only linear Gaussian models have a formula",
+    ("Conjugated", "fit_likelihoods"): "only linear Gaussian models have a formula",
     ("LinearEmbedding", "fits_components"): "only some embeddings have a formula",
     ("LinearEmbedding", "fit_components"): "only some embeddings have a formula",
     ("LinearEmbedding", "sum_statistics"): "both sums in one pass over the data",

@@ -23,7 +23,7 @@ from harmonium.geometry.embedding import (
 from harmonium.geometry.point import Coordinates, Mean, Natural, relabel
 from harmonium.harmoniums.condense import two_moment_sample
 from harmonium.harmoniums.embedding import ObservableEmbedding
-from harmonium.harmoniums.harmonium import Harmonium, Joint, as_batch, first_of
+from harmonium.harmoniums.harmonium import ComponentSums, Harmonium, Joint, as_batch, first_of
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -79,6 +79,14 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def is_closed_form(self) -> bool:
         """Whether the M-step for $p(x|z)$ is one of `obs_man`, or a formula."""
 
+    def fits_likelihoods(self, obs_emb: LinearEmbedding, shares_interaction: bool) -> bool:
+        """Whether `fit_likelihoods` has a formula; a performance hook, no by default."""
+        return False
+
+    def fit_likelihoods(self, sums: ComponentSums) -> Natural:
+        """A batch of the best likelihoods of components that share parameters; a hook."""
+        raise TypeError(f"{self} has no formula for components that share parameters.")
+
     @property
     def is_exact(self) -> bool:
         """Whether the M-step has a closed form at every level."""
@@ -112,7 +120,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
         - `marginal`: mean, the interacting latent's marginal in the prior, on `pst_man`.
 
-        **Returns:** what `substitute_latent` takes, or `None` where latents are not real vectors.
+        **Returns:** what `substitute_latent` takes, or `None`.
         """
         return None
 
@@ -316,9 +324,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         return map_translations(self, both.translate, both.project, points, shifts)
 
     def posterior_statistics(self, point: Natural, x: Any) -> Mean:
-        r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,
-        $E[s_Z|x]$, as a mean point.
-        """
+        """Expected joint statistics given one observation, as a mean point."""
         x = self.obs_man.check_form(x, batch=False, like=point)
         return self.mean_posterior_statistics(point, as_batch(x))
 
@@ -362,8 +368,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
         **Returns:** a natural point of the model.
 
-        **Raises:** an error for observations outside the support, bad weights, and where the result
-        is degenerate: not finite, as when a component loses all its data.
+        **Raises:** an error for observations outside the support, bad weights, and degenerate
+        results: not finite, as when a component loses all its data.
         """
         xs = self.obs_man.check_form(xs, like=point)
         point = self.obs_man.check_support(point, xs)
@@ -382,8 +388,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def condense(self, xs: Any, weights: Any = None) -> tuple[Any, Float[Array, " m"]]:
         """A smaller weighted sample with the same average log density for every parameter.
 
-        Jointly Gaussian models depend on the data through two moments only, which 2D
-        pseudo-observations reproduce; for others this returns the data as they are.
+        2D pseudo-observations with the same moments for jointly Gaussian models; others' data stay.
 
         **Arguments:**
 
@@ -420,10 +425,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         return self.prr_man.top_probabilities(self.prior(point))
 
     def posterior_probabilities(self, point: Natural, x: Any) -> Float[Array, " k"]:
-        """The probabilities of the categories at the top of the hierarchy, given one observation.
-
-        **Raises:** `TypeError` if there is no categorical at the top.
-        """
+        """Probabilities of the top's categories given one `x`; `TypeError` if there are none."""
         return self.pst_man.top_probabilities(self.posterior_at(point, x))
 
     def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
@@ -441,8 +443,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def standardize(self, point: Natural) -> Natural:
         """The same distribution of observables with standardised latents.
 
-        Latents of linear Gaussian levels are identifiable up to affine maps that keep `pst_man`
-        only. This picks the representative whose prior latent marginals have zero mean and, as far
-        as these maps allow, unit covariance, at every level.
+        Latents of linear Gaussian levels are identifiable up to affine maps that keep `pst_man`.
+        This has zero prior mean and, as far as they allow, unit covariance, at each level.
         """
         return self.standardize_under(point, self.to_mean(point).latent)

@@ -32,6 +32,25 @@ class Joint(NamedTuple):
     latent: Any
 
 
+class ComponentSums(NamedTuple):
+    """What is known of K components that share parameters, from their mean parameters.
+
+    **Fields:**
+
+    - `total`: the mean point of `obs_man` of all components together.
+    - `offsets`: K mean points, the components' shares of the observable statistics that differ.
+    - `interactions`: K mean points of `int_man`, their shares, or the one that is shared.
+    - `latents`: K mean points of `pst_man`, their shares.
+    - `weights`: (K,), their probabilities.
+    """
+
+    total: Any
+    offsets: Any
+    interactions: Any
+    latents: Any
+    weights: Array
+
+
 class HarmoniumPoint(Point):
     r"""A point of a harmonium.
 

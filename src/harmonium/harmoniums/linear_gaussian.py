@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-import jax.random
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import all_finite, real_array, require
@@ -18,6 +18,7 @@ from harmonium.geometry.matrix import PositiveDefinite
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.harmonium import ComponentSums
 
 
 class LinearGaussianModel(Conjugated):
@@ -94,6 +95,49 @@ class LinearGaussianModel(Conjugated):
         )
         noise = structure.matrix_from_moment(residual, n_obs)
         return self._regression(transposed_loadings, offset, noise)
+
+    def fits_likelihoods(self, obs_emb: LinearEmbedding, shares_interaction: bool) -> bool:
+        """Where the noise is shared."""
+        return obs_emb == LocationEmbedding(self.obs_man)
+
+    def fit_likelihoods(self, sums: ComponentSums) -> Natural:
+        r"""Regressions of $x$ on $z$ by component, with the average of their residual covariances.
+
+        Shared loadings are the regression within components: on covariances averaged over them.
+        """
+        total, offsets, interactions, latents, weights = sums
+        structure, latent_structure = self._structures
+        n_obs, n_lat = self.obs_man.data_dim, self.pst_man.data_dim
+        shared = interactions.batch_shape == ()
+        mean_x, mean_z = offsets.values / weights[:, None], latents.location / weights[:, None]
+
+        def within(moment: Array, mean: Array, weight: Array) -> Array:
+            spread = moment - weight * latent_structure.cross_moment(mean[None], mean[None])
+            return latent_structure.matrix_from_moment(spread, n_lat)
+
+        def regress(covariance: Array, covariance_zx: Array) -> Array:
+            factor = latent_structure.factor(covariance, n_lat)
+            return latent_structure.solve(factor, covariance_zx)
+
+        covariances = jax.vmap(within)(latents.shape, mean_z, weights)
+        crosses = latents.location[:, :, None] * mean_x[:, None, :]
+        moments = interactions.rows[0].values
+        if shared:
+            covariances_zx = (moments - jnp.sum(crosses, axis=0))[None]
+            slopes = regress(jnp.sum(covariances, axis=0), covariances_zx[0])[None]
+        else:
+            covariances_zx = moments - crosses
+            slopes = jax.vmap(regress)(covariances, covariances_zx)
+        explained = slopes.reshape(-1, n_obs), covariances_zx.reshape(-1, n_obs)
+        residual = (
+            total.shape
+            - structure.cross_moment(offsets.values, mean_x)
+            - structure.cross_moment(*explained)
+        )
+        noise = structure.matrix_from_moment(residual, n_obs)
+        slopes = jnp.broadcast_to(slopes, crosses.shape)
+        intercepts = mean_x - jnp.sum(mean_z[:, :, None] * slopes, axis=1)
+        return jax.vmap(self._regression, (0, 0, None))(slopes, intercepts, noise)
 
     def embed_observable(self, embedding: LinearEmbedding) -> "LinearGaussianModel":
         self._check_embeds(embedding)

@@ -114,14 +114,10 @@ class Mixture(Conjugated):
         scores = log_partitions + jnp.pad(point.latent.values, (1, 0))
         weights = jax.nn.softmax(scores)
         weighted = jax.vmap(lambda mean, weight: mean * weight)(means, weights)
-        return jax.nn.logsumexp(scores), self._from_component_sums(weighted, weights)
+        return jax.nn.logsumexp(scores), self.from_component_sums(weighted, weights)
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        rows, weights = point.interaction.rows[0], point.latent.values
-        others = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), rows)
-        first = self.obs_emb.project(point.observable) - others
-        parts = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rows)
-        weights = jnp.concatenate([1 - jnp.sum(weights, keepdims=True), weights])
+        parts, weights = self.component_sums(point)
         starts = None if start is None else self._components(start.observable, start.interaction)
         components = self.obs_emb.fit_components(point.observable, parts, weights, starts)
         return self._from_natural_components(components)
@@ -172,7 +168,7 @@ class Mixture(Conjugated):
             shares = weights[:, :, None] * responsibilities
             sums = translations.total(shares.reshape(len(shares), -1))
             sums = jax.tree.map(lambda a: a.reshape(n_points, n_components, *a.shape[1:]), sums)
-            return jax.vmap(self._from_component_sums)(sums, jnp.sum(shares, axis=0))
+            return jax.vmap(self.from_component_sums)(sums, jnp.sum(shares, axis=0))
 
         projections = jax.tree.map(average, translations.projections)
         return Translations(largest + jnp.log(totals), projections, total)
@@ -330,7 +326,38 @@ class Mixture(Conjugated):
         interaction = LinearMapPoint((differences,), self.int_man, Coordinates.NATURAL)
         return self.make_likelihood(observable, interaction)
 
-    def _from_component_sums(self, sums: Mean, weights: Array) -> Mean:
+    def join_components(self, components: Natural, log_odds: Float[Array, " k"]) -> Natural:
+        """The mixture with these components and this natural category.
+
+        **Arguments:**
+
+        - `components`: K natural points of `obs_man`.
+        - `log_odds`: (K - 1,), the natural parameters of the posterior's category.
+        """
+        likelihood = self._from_natural_components(components)
+        category = VectorPoint(log_odds, self.pst_man, Coordinates.NATURAL)
+        return self.point(likelihood.observable, likelihood.interaction, category)
+
+    def component_sums(self, point: Mean) -> tuple[Mean, Float[Array, " k"]]:
+        """The components' shares of the interacting statistics, and their weights.
+
+        **Returns:** K mean points of `obs_emb.sub_man` times the components' weights, and (K,)
+        weights.
+        """
+        rows, weights = point.interaction.rows[0], point.latent.values
+        others = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), rows)
+        first = self.obs_emb.project(point.observable) - others
+        parts = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rows)
+        return parts, jnp.concatenate([1 - jnp.sum(weights, keepdims=True), weights])
+
+    def from_component_sums(self, sums: Mean, weights: Float[Array, " k"]) -> Mean:
+        """The mean point of components with these shares of the statistics, and these weights.
+
+        **Arguments:**
+
+        - `sums`: K mean points of `obs_man`, times the components' weights.
+        - `weights`: (K,), the components' probabilities.
+        """
         observable = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), sums)
         rows = jax.vmap(self.obs_emb.project)(sums[1:])
         interaction = LinearMapPoint((rows,), self.int_man, Coordinates.MEAN)

@@ -1,0 +1,274 @@
+"""The interaction of mixtures of harmoniums: each category has its own."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from harmonium.geometry.block_map import BlockMapPoint
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    Translations,
+    compose,
+    zeros_like,
+)
+from harmonium.geometry.linear_map import (
+    InteractionMap,
+    LinearMap,
+    LinearMapPoint,
+    check_sub_statistics,
+)
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+from harmonium.geometry.product import ravel_parts, unravel_parts
+from harmonium.geometry.structure import AnyArray, cached_property
+from harmonium.harmoniums.harmonium import first_of
+from harmonium.harmoniums.mixture import Mixture
+
+
+class MixedInteraction(InteractionMap):
+    r"""The interaction of an observable $x$ with a latent $(y, k)$, $k$ a category.
+
+    $s_X(x) \cdot (\Theta + \Theta_k)\, s_Y(y) + s_X(x) \cdot e(\theta_k)$, with
+    $\Theta_0 = \theta_0 = 0$: the category chooses both the offset of the observable and its
+    interaction with $y$. A point has the blocks $\Theta$, $\theta_1, \dots, \theta_{K-1}$ and,
+    unless the interaction is shared, $\Theta_1, \dots, \Theta_{K-1}$.
+
+    What an observation adds to the latent is a pair: for each of the K categories the shift of $y$,
+    and K - 1 shifts of log odds. The interacting part of a mean latent point is a triple: that of
+    $y$, those of $y$ times each category but the first, and the probabilities of these.
+
+    **Fields:**
+
+    - `base`: the interaction of $x$ with $y$.
+    - `mixture`: the family of $(y, k)$, a mixture over the latents of `base`.
+    - `obs_emb`: the embedding $e$ of what the category chooses of the observable's parameters.
+    - `shares_interaction`: whether there are no $\Theta_k$.
+    - `dom_emb`: the embedding of `mixture` into the latent manifold.
+    """
+
+    base: InteractionMap = eqx.field(static=True)
+    mixture: Mixture = eqx.field(static=True)
+    obs_emb: LinearEmbedding = eqx.field(static=True)
+    shares_interaction: bool = eqx.field(static=True)
+    dom_emb: LinearEmbedding = eqx.field(static=True)
+
+    @cached_property
+    def maps(self) -> tuple[InteractionMap, ...]:
+        """The manifolds of the blocks."""
+        category = IdentityEmbedding(self.mixture.pst_man)
+        blocks = self.base, LinearMap(category, self.obs_emb)
+        if self.shares_interaction:
+            return blocks
+        return (*blocks, LinearMap(category, IdentityEmbedding(self.base)))
+
+    def _point(self, blocks: tuple, coordinates: Coordinates) -> Point:
+        return BlockMapPoint(blocks, self, coordinates)
+
+    # --- coordinates
+
+    @property
+    def dim(self) -> int:
+        """The sum of the dimensions of the blocks."""
+        return sum(block.dim for block in self.maps)
+
+    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
+        return self._point(tuple(m.zeros(coordinates) for m in self.maps), coordinates)
+
+    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
+        self.check_single(point)
+        return ravel_parts(self.maps, point.blocks)
+
+    def unravel(
+        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
+    ) -> Point:
+        return self._point(unravel_parts(self.maps, vector, coordinates), coordinates)
+
+    # --- categories
+
+    def components(self, observable: Natural, point: Natural) -> tuple[Natural, Natural]:
+        """The observables and the interactions of the K categories, two batches of points."""
+        offsets = point.blocks[1].rows[0]
+        others = jax.vmap(lambda d: self.obs_emb.translate(observable, d))(offsets)
+        return _prepend(observable, others), self._interactions(point)
+
+    def _interactions(self, point: Natural) -> Natural:
+        first, n_components = point.blocks[0], self.mixture.n_components
+        if self.shares_interaction:
+            return jax.tree.map(lambda a: jnp.broadcast_to(a, (n_components, *a.shape)), first)
+        return _prepend(first, jax.vmap(lambda d: first + d)(point.blocks[2].rows[0]))
+
+    def from_components(self, observables: Natural, interactions: Natural) -> Natural:
+        """The point with these K observables and interactions, of which `components` returns them.
+
+        Differences that are shared are dropped.
+        """
+        observable, interaction = observables[0], interactions[0]
+        offsets = jax.vmap(lambda o: self.obs_emb.restrict(o - observable))(observables[1:])
+        blocks = interaction, LinearMapPoint((offsets,), self.maps[1], Coordinates.NATURAL)
+        if not self.shares_interaction:
+            rows = jax.vmap(lambda i: i - interaction)(interactions[1:])
+            blocks = *blocks, LinearMapPoint((rows,), self.maps[2], Coordinates.NATURAL)
+        return self._point(blocks, Coordinates.NATURAL)
+
+    # --- from latents to observables
+
+    def _at(self, observable: Natural, point: Natural, category: Any) -> tuple[Natural, Natural]:
+        observables, interactions = self.components(observable, point)
+        return observables[category], interactions[category]
+
+    def translate_codomain(self, observable: Natural, point: Natural, latent: Any) -> Natural:
+        latent = self.dom_emb.observe(latent)
+        observable, interaction = self._at(observable, point, latent.latent)
+        return self.base.translate_codomain(observable, interaction, latent.observable)
+
+    def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
+        observable, interaction = self._at(observable, point, interacting.latent)
+        return self.base.translate_at(observable, interaction, interacting.observable)
+
+    # --- from observables to latents
+
+    def shifts(self, point: Natural, xs: Any) -> Any:
+        shifts = jax.vmap(self.base.shifts, (0, None), 1)(self._interactions(point), xs)
+        offsets: Any = self.maps[1].shifts(point.blocks[1], xs)
+        return shifts, offsets.values
+
+    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
+        if isinstance(self.dom_emb, IdentityEmbedding):
+            return self._translate(latent, shift)
+        return self.dom_emb.translate(latent, self._as_point(latent, shift))
+
+    def _translate(self, latent: Natural, shift: Any) -> Natural:
+        shifts, offsets = shift
+        steps = jax.tree.map(lambda leaf: leaf[1:] - leaf[:1], shifts)
+        observable = self.base.translate_domain(latent.observable, first_of(shifts))
+        rows = jax.vmap(self.base.translate_domain)(latent.interaction.rows[0], steps)
+        interaction = LinearMapPoint((rows,), self.mixture.int_man, Coordinates.NATURAL)
+        log_odds = latent.latent.values + offsets
+        category = VectorPoint(log_odds, self.mixture.pst_man, Coordinates.NATURAL)
+        return self.mixture.point(observable, interaction, category)
+
+    def _as_point(self, latent: Natural, shift: Any) -> Natural:
+        return self._translate(zeros_like(self.mixture, latent), shift)
+
+    def project_domain(self, latent: Mean) -> Any:
+        return self._interacting(self.dom_emb.project(latent))
+
+    def _interacting(self, latent: Mean) -> Any:
+        rows = jax.vmap(self.base.project_domain)(latent.interaction.rows[0])
+        return self.base.project_domain(latent.observable), rows, latent.latent.values
+
+    def translations(self, latent: Natural, shifts: Any) -> Translations:
+        if isinstance(self.dom_emb, IdentityEmbedding):
+            return self._translations(latent, *shifts)
+        points = jax.vmap(lambda shift: self._as_point(latent, shift))(shifts)
+        whole = self.dom_emb.translations(jax.tree.map(lambda leaf: leaf[None], latent), points)
+        interacting = jax.vmap(jax.vmap(self._interacting))(whole.projections)
+        return Translations(whole.log_partitions, interacting, whole.total)
+
+    def _translations(self, latent: Natural, shifts: Any, offsets: Array) -> Translations:
+        r"""Each category is translated by its own shift, and then all are weighed.
+
+        Mathematically, with $\psi_{nk}$ the log partition function of component $k$ translated by
+        shift $n$, probabilities are proportional to $\exp(\theta_k + \psi_{nk})$.
+        """
+        components = self.mixture.components(latent)
+
+        def translate(component: Natural, own: Any) -> tuple[Array, Any]:
+            translations = self.base.translations(component, own)
+            first = jax.tree.map(lambda leaf: leaf[:, 0], translations.projections)
+            return translations.log_partitions[:, 0], first
+
+        log_partitions, projections = jax.vmap(translate, (0, 1), 1)(components, shifts)
+        log_odds = jnp.pad(latent.latent.values[None] + offsets, ((0, 0), (1, 0)))
+        scores = log_partitions + log_odds
+        probabilities = jax.nn.softmax(scores, axis=1)
+        weighted = jax.tree.map(
+            lambda leaf: leaf * probabilities.reshape(*scores.shape, *(1,) * (leaf.ndim - 2)),
+            projections,
+        )
+        whole = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=1), weighted)
+        rest = jax.tree.map(lambda leaf: leaf[:, 1:], weighted)
+        interacting = whole, rest, probabilities[:, 1:]
+
+        def total(weights: Float[Array, "n m"]) -> Mean:
+            shares = weights * probabilities
+
+            def component_sum(component: Natural, own: Any, share: Array) -> Mean:
+                return first_of(self.base.translations(component, own).total(share[:, None]))
+
+            sums = jax.vmap(component_sum, (0, 1, 1))(components, shifts, shares)
+            mean = self.mixture.from_component_sums(sums, jnp.sum(shares, axis=0))
+            return jax.tree.map(lambda leaf: leaf[None], mean)
+
+        projections = jax.tree.map(lambda leaf: leaf[:, None], interacting)
+        return Translations(jax.nn.logsumexp(scores, axis=1)[:, None], projections, total)
+
+    def outer_sum(
+        self, xs: Any, projections: Any, weights: Float[Array, " n"]
+    ) -> tuple[Mean, Mean]:
+        whole, rest, probabilities = projections
+        total, offsets = self.maps[1].outer_sum(xs, probabilities, weights)
+        _, interaction = self.base.outer_sum(xs, whole, weights)
+        blocks = interaction, offsets
+        if not self.shares_interaction:
+            rows = jax.vmap(lambda own: self.base.outer_sum(xs, own, weights)[1], 1)(rest)
+            blocks = *blocks, LinearMapPoint((rows,), self.maps[2], Coordinates.MEAN)
+        return total, self._point(blocks, Coordinates.MEAN)
+
+    # --- structure
+
+    def compose_domain(self, embedding: LinearEmbedding) -> "MixedInteraction":
+        dom_emb = compose(embedding, self.dom_emb)
+        return MixedInteraction(
+            self.base, self.mixture, self.obs_emb, self.shares_interaction, dom_emb
+        )
+
+    def compose_codomain(self, embedding: LinearEmbedding) -> "MixedInteraction":
+        base, obs_emb = self.base.compose_codomain(embedding), compose(embedding, self.obs_emb)
+        return MixedInteraction(base, self.mixture, obs_emb, self.shares_interaction, self.dom_emb)
+
+    def _rebase(self, function: Any, point: Point) -> tuple:
+        """The blocks of `base`, transformed: the first, and those of categories if there are."""
+        first = function(point.blocks[0])
+        if self.shares_interaction:
+            return (first,), ()
+        rows = jax.vmap(function)(point.blocks[2].rows[0])
+        return (first,), (LinearMapPoint((rows,), self.maps[2], point.coordinates),)
+
+    def adopt(self, point: Point) -> Point:
+        check_sub_statistics(self, point)
+        first, rest = self._rebase(self.base.adopt, point)
+        blocks = *first, self.maps[1].adopt(point.blocks[1]), *rest
+        return self._point(blocks, point.coordinates)
+
+    def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        first, rest = self._rebase(
+            lambda block: self.base.substitute_codomain(block, scale, shift), point
+        )
+        offsets = self.maps[1].substitute_codomain(point.blocks[1], scale, shift)
+        return self._point((*first, offsets, *rest), point.coordinates)
+
+    def substitute_domain(self, point: Natural, scale: Any) -> Natural:
+        raise TypeError(
+            "the latents of a mixture of harmoniums cannot be substituted all alike: substitute "
+            "those of its components."
+        )
+
+    @property
+    def domain_embedding(self) -> None:
+        """None: several statistics interact."""
+        return None
+
+    @property
+    def sub_statistics(self) -> tuple:
+        """Those of the base, the observable's, and whether the interaction is shared."""
+        category = self.mixture.pst_man
+        own = (category, self.obs_emb.sub_man), (category, self.shares_interaction)
+        return (*self.base.sub_statistics, *own)
+
+
+def _prepend(first: Point, others: Point) -> Point:
+    return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, others)
