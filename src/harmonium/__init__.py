@@ -3,12 +3,8 @@
 from jaxtyping import install_import_hook
 
 with install_import_hook("harmonium", "beartype.beartype"):
-    from harmonium.exponential_family.base import (
-        Differentiable,
-        ExponentialFamily,
-        Generative,
-        Gibbs,
-    )
+    from harmonium.exponential_family.base import Differentiable, ExponentialFamily
+    from harmonium.exponential_family.generative import Generative, Gibbs
     from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
     from harmonium.exponential_family.product_embedding import ProductEmbedding
     from harmonium.exponential_family.vector import (

@@ -366,6 +366,56 @@ class Differentiable(ExponentialFamily):
         **Raises:** an error for observations of another form or outside the support.
         """
 
+    # --- partly observed observations
+
+    @property
+    def mask(self) -> Any:
+        """The form of what says which parts of an observation are observed.
+
+        A performance hook: one truth value by default, all or nothing.
+        """
+        return jax.ShapeDtypeStruct((), bool)
+
+    @property
+    def harmless(self) -> Any:
+        """An observation to stand where nothing is observed; a hook, zeros by default."""
+        return jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), self.observation)
+
+    def fill(self, x: Any, observed: Any, other: Any) -> Any:
+        """What is observed of `x`, and the rest from another observation; a hook."""
+        return jax.tree.map(lambda a, b: jnp.where(observed, a.astype(b.dtype), b), x, other)
+
+    def conceal(self, x: Any, observed: Any) -> Any:
+        """An observation with something harmless in the place of what is not observed."""
+        other = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), x, self.harmless)
+        return self.fill(x, observed, other)
+
+    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
+        """The log base measure of what is observed, given a concealed observation (a hook)."""
+        return jnp.where(observed, self.log_base_measure(x), 0)
+
+    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
+        r"""What is left when the parts that are not observed are integrated out (a hook).
+
+        Mathematically, the $	heta'$ and $\chi$ with $\int \exp(	heta \cdot s(x))\, h(x)\, dx_u =
+        \exp(	heta' \cdot s(x_o) + \chi)\, h(x_o)$, where $x_o$ is a concealed observation.
+
+        **Returns:** a natural point, which need not be in the domain, and a number.
+        """
+        left = jax.tree.map(lambda leaf: jnp.where(observed, leaf, 0), point)
+        return left, jnp.where(observed, 0, self.log_partition_function(point))
+
+    def expected_observation(self, point: Mean) -> Any:
+        """What observation to expect of a mean point; a hook.
+
+        The expectation of numbers, the most probable category, the mean direction of angles.
+
+        **Raises:** `TypeError` where mean parameters do not tell.
+        """
+        raise TypeError(
+            f"the mean parameters of {self} do not tell what observation to expect. Draw samples."
+        )
+
     def top_probabilities(self, point: Natural) -> Float[Array, " k"]:
         """The probabilities of the categorical at the top of a hierarchy, of which this is one.
 
@@ -377,46 +427,6 @@ class Differentiable(ExponentialFamily):
             f"{self} has no categorical latent variable at its top, so it has no posterior "
             "probabilities of components. Put a hm.Mixture on top of the hierarchy."
         )
-
-
-class Generative(ExponentialFamily):
-    """A family from which exact samples can be drawn."""
-
-    @abstractmethod
-    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
-        """One observation. Users call `sample`."""
-
-    def sample(self, key: PRNGKeyArray, point: Natural, shape: tuple[int, ...] = ()) -> Any:
-        """Independent observations.
-
-        **Arguments:**
-
-        - `key`: a JAX random key.
-        - `point`: natural.
-        - `shape`: the leading axes of the result; `()`, the default, for one observation.
-
-        **Returns:** an observation with these leading axes in all its arrays.
-        """
-        self.check_single(point)
-        return sample_many(lambda k: self.sample_one(k, point), key, shape)
-
-
-class Gibbs(ExponentialFamily):
-    """A family of joint distributions with a Gibbs sampler: a Markov chain that leaves it as is."""
-
-    @abstractmethod
-    def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Any:
-        """One full sweep of the Gibbs sampler, from one joint observation to the next."""
-
-
-def sample_many(sampler: Any, key: PRNGKeyArray, shape: tuple[int, ...]) -> Any:
-    """Calls a sampler of one observation with as many keys as there are places in `shape`."""
-    if any(length < 0 for length in shape):
-        raise ValueError(f"expected a shape of lengths that are not negative, got {shape}.")
-    if shape == ():
-        return sampler(key)
-    draws = jax.vmap(sampler)(jax.random.split(key, math.prod(shape)))
-    return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), draws)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.generative import Generative
 from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.product import AbstractProduct, ProductPoint
@@ -71,6 +72,38 @@ class Product(AbstractProduct, Differentiable, Generative):
         components = points.components
         pairs = self._map(lambda part, p, xi: part.pair_statistics(p, xi), components, xs)
         return functools.reduce(operator.add, pairs)
+
+    @property
+    def mask(self) -> Any:
+        """A tuple of those of the parts."""
+        return tuple(part.mask for part in self.parts)
+
+    @property
+    def harmless(self) -> Any:
+        """A tuple of those of the parts."""
+        return tuple(part.harmless for part in self.parts)
+
+    def fill(self, x: Any, observed: Any, other: Any) -> Any:
+        return self._map(lambda part, *own: part.fill(*own), x, observed, other)
+
+    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
+        measures = self._map(lambda f, xi, own: f.log_partial_measure(xi, own), x, observed)
+        return functools.reduce(operator.add, measures)
+
+    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
+        """Part by part."""
+        pairs = self._map(lambda f, p, own: f.marginalize(p, own), point.components, observed)
+        points, constants = zip(*pairs, strict=True)
+        total = functools.reduce(operator.add, constants)
+        return ProductPoint(points, self, Coordinates.NATURAL), total
+
+    def expected_observation(self, point: Mean) -> Any:
+        return self._map(lambda part, p: part.expected_observation(p), point.components)
+
+    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
+        keys = tuple(jax.random.split(key, len(self.parts)))
+        quadruples = keys, point.components, x, observed
+        return self._map(lambda f, k, p, xi, own: f.sample_hidden(k, p, xi, own), *quadruples)
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         parts = self._map(lambda part, p: part.log_partition_function(p), point.components)
@@ -239,6 +272,43 @@ class Replicated(Differentiable, Generative):
             return super().pair_statistics(points, xs)
         pairs = jax.vmap(self.family.pair_statistics, (1, 1), 0)(points.replicas, xs)
         return jnp.sum(pairs, axis=0)
+
+    @property
+    def mask(self) -> Any:
+        """That of the family with a leading axis."""
+
+        def repeat(form: Any) -> Any:
+            return jax.ShapeDtypeStruct((self.n_replicas, *form.shape), form.dtype)
+
+        return jax.tree.map(repeat, self.family.mask)
+
+    @property
+    def harmless(self) -> Any:
+        """That of the family, repeated."""
+
+        def repeat(leaf: Any) -> Any:
+            return jnp.broadcast_to(leaf, (self.n_replicas, *jnp.shape(leaf)))
+
+        return jax.tree.map(repeat, self.family.harmless)
+
+    def fill(self, x: Any, observed: Any, other: Any) -> Any:
+        return jax.vmap(self.family.fill)(x, observed, other)
+
+    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
+        return jnp.sum(jax.vmap(self.family.log_partial_measure)(x, observed))
+
+    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
+        """Replica by replica."""
+        replicas, constants = jax.vmap(self.family.marginalize)(point.replicas, observed)
+        return self._point(replicas, Coordinates.NATURAL), jnp.sum(constants)
+
+    def expected_observation(self, point: Mean) -> Any:
+        return jax.vmap(self.family.expected_observation)(point.replicas)
+
+    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
+        family: Any = self.family
+        keys = jax.random.split(key, self.n_replicas)
+        return jax.vmap(family.sample_hidden)(keys, point.replicas, x, observed)
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return jnp.sum(jax.vmap(self.family.log_partition_function)(point.replicas))

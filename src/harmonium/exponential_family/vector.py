@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.generative import Generative
 from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 
@@ -44,6 +45,11 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         """The observation itself if it is in the support, so that formulas stay finite."""
         inside, typical = self.in_support(x), self.typical_observation
         return jax.tree.map(lambda a, b: jnp.where(inside, a, jnp.asarray(b, a.dtype)), x, typical)
+
+    @property
+    def harmless(self) -> Any:
+        """`typical_observation`."""
+        return self.typical_observation
 
     def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A random natural point of about the location and scale of a sample; a hook.
@@ -97,6 +103,10 @@ class Count(Univariate):
 
     def mean(self, point: Natural) -> Float[Array, ""]:
         return self.to_mean(point).values[0]
+
+    def expected_observation(self, point: Mean) -> Any:
+        """The expected count, a real number."""
+        return point.values[0]
 
     def variance(self, point: Natural) -> Float[Array, ""]:
         return self.fisher_matrix(point)[0, 0]

@@ -58,6 +58,11 @@ class LogOdds(VectorFamily):
         )
         return self.unravel(jnp.log(probabilities[1:]) - jnp.log(probabilities[0]))
 
+    def expected_observation(self, point: Mean) -> Any:
+        """The most probable category."""
+        first = 1 - jnp.sum(point.values, keepdims=True)
+        return jnp.argmax(jnp.concatenate([first, point.values]))
+
     def probabilities(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
         """The probabilities of all categories, of a natural point."""
         self.check_single(point)

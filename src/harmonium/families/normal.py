@@ -9,10 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable, Generative
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_finite, real_array, require
+from harmonium.exponential_family.generative import Generative
 from harmonium.geometry.diagonal import Diagonal, Identity
-from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite, scale_location
+from harmonium.geometry.matrix import (
+    CovarianceStructure,
+    PositiveDefinite,
+    apply_hidden,
+    scale_location,
+)
 from harmonium.geometry.point import (
     Coordinates,
     Mean,
@@ -160,6 +166,54 @@ class Normal(Differentiable, Generative):
 
     def admits_mean(self, point: Mean) -> Bool[Array, ""]:
         return self.in_domain(self.to_natural(point))
+
+    # --- partly observed vectors
+
+    @property
+    def mask(self) -> Any:
+        """One truth value for each entry of the vector."""
+        return jax.ShapeDtypeStruct((self.data_dim,), bool)
+
+    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
+        hidden = jnp.sum(~observed).astype(x.dtype)
+        return self.log_base_measure(x).astype(x.dtype) + 0.5 * hidden * math.log(2 * math.pi)
+
+    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
+        r"""The Schur complement of the hidden part of the precision.
+
+        Mathematically, with precision $J$, hidden entries $u$ and observed ones $o$,
+        $	heta_o' = 	heta_o - J_{ou} J_{uu}^{-1} 	heta_u$,
+        $J' = J_{oo} - J_{ou} J_{uu}^{-1} J_{uo}$ and
+        $\chi = rac12 	heta_u \cdot J_{uu}^{-1} 	heta_u - rac12 \log |J_{uu}|$.
+        """
+        structure, location = self.covariance_structure, point.location
+        precision = structure.symmetrize(-2 * point.shape)
+        hidden, log_determinant = structure.hidden_covariance(precision, observed)
+        centre = apply_hidden(hidden, location[None])
+        moved = location - structure.apply(precision, centre)[0]
+        left = LocationShape(
+            jnp.where(observed, moved, 0),
+            -0.5 * structure.marginalize(precision, hidden, observed),
+            self,
+            Coordinates.NATURAL,
+        )
+        return left, 0.5 * (location @ centre[0] - log_determinant)
+
+    def expected_observation(self, point: Mean) -> Any:
+        """The mean."""
+        return point.location
+
+    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
+        r"""Normal given what is observed, with precision $J_{uu}$.
+
+        The draw of the whole vector is corrected by the regression on what is observed.
+        """
+        structure, precision = self.covariance_structure, -2 * point.shape
+        hidden, _ = structure.hidden_covariance(precision, observed)
+        drawn = self.sample_one(key, point)
+        error = jnp.where(observed, self.conceal(x, observed) - drawn, 0)
+        correction = apply_hidden(hidden, structure.apply(precision, error[None]))[0]
+        return jnp.where(observed, x, drawn - correction)
 
     # --- sampling and starts
 

@@ -96,6 +96,16 @@ class Elementwise(CovarianceStructure):
         diagonals = jax.vmap(lambda matrix: self.diagonal(matrix, vectors.shape[1]))(matrices)
         return vectors**2 @ diagonals.T
 
+    def symmetrize(self, matrix: Leaf) -> Leaf:
+        return matrix
+
+    def hidden_covariance(
+        self, precision: Leaf, observed: Bool[Array, " n"]
+    ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
+        diagonal = self.diagonal(precision, len(observed))
+        log_determinant = jnp.sum(jnp.where(observed, 0, jnp.log(diagonal)))
+        return jnp.where(observed, 0, 1 / diagonal), log_determinant
+
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
         return jnp.all((matrix > 0) & jnp.isfinite(matrix))
 
@@ -137,6 +147,11 @@ class Diagonal(Elementwise):
 
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.sqrt(covariance)
+
+    def marginalize(
+        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
+    ) -> Leaf:
+        return jnp.where(observed, precision, 0)
 
 
 class Scale(Elementwise):
@@ -180,6 +195,11 @@ class Scale(Elementwise):
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.sqrt(covariance)
 
+    def marginalize(
+        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
+    ) -> Leaf:
+        return precision
+
 
 class Identity(Elementwise):
     """The identity matrix only: unit covariance; nothing is stored, a leaf of shape `(0,)`."""
@@ -221,3 +241,8 @@ class Identity(Elementwise):
 
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.ones((), covariance.dtype)
+
+    def marginalize(
+        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
+    ) -> Leaf:
+        return precision

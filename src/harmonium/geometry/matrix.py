@@ -140,6 +140,29 @@ class CovarianceStructure(Structure):
         """The quadratic forms `v_m^T A_k v_m` of a batch of `k` matrices."""
 
     @abstractmethod
+    def symmetrize(self, matrix: Leaf) -> Leaf:
+        """The matrix itself, such that derivatives by it are symmetric, too."""
+
+    @abstractmethod
+    def hidden_covariance(
+        self, precision: Leaf, observed: Bool[Array, " n"]
+    ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
+        """The covariance of hidden coordinates given observed ones, and log |hidden precision|.
+
+        **Returns:** a matrix (n, n), or its diagonal (n,), with zeros where coordinates are
+        observed, see `apply_hidden`; and a number.
+        """
+
+    @abstractmethod
+    def marginalize(
+        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
+    ) -> Leaf:
+        """The precision of the observed coordinates, given what `hidden_covariance` returns.
+
+        Zero where coordinates are hidden, or whatever has no effect where these are zero.
+        """
+
+    @abstractmethod
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         """The admissible `B` with `B B^T` equal to a covariance in the structure."""
 
@@ -255,6 +278,24 @@ class PositiveDefinite(CovarianceStructure):
         m, n = vectors.shape
         return (vectors @ jnp.moveaxis(matrices, 0, 1).reshape(n, -1)).reshape(m, -1, n)
 
+    def symmetrize(self, matrix: Leaf) -> Leaf:
+        return 0.5 * (matrix + matrix.T)
+
+    def hidden_covariance(
+        self, precision: Leaf, observed: Bool[Array, " n"]
+    ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
+        both = ~(observed[:, None] | observed[None, :])
+        own = jnp.diag(observed.astype(precision.dtype))
+        factor = self.factor(jnp.where(both, precision, own), len(observed))
+        inverse = self.inverse(factor, len(observed))
+        return jnp.where(both, inverse, 0), self.log_determinant(factor, len(observed))
+
+    def marginalize(
+        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
+    ) -> Leaf:
+        left = precision - precision @ hidden @ precision
+        return jnp.where(observed[:, None] & observed[None, :], left, 0)
+
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.linalg.cholesky(covariance)
 
@@ -266,6 +307,11 @@ class PositiveDefinite(CovarianceStructure):
 
 def _multiplicity(off_diagonal: np.ndarray, doubled: bool, dtype: Any) -> Array:
     return jnp.asarray(np.where(off_diagonal & doubled, 2.0, 1.0), dtype)
+
+
+def apply_hidden(hidden: Float[Array, "..."], vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
+    """The products of a matrix that `hidden_covariance` returned with the rows of `vectors`."""
+    return vectors * hidden[None] if hidden.ndim == 1 else vectors @ hidden
 
 
 def scale_location(location: Float[Array, " n"], scale: Any) -> Float[Array, " n"]:

@@ -1,37 +1,28 @@
-"""Conjugated harmoniums: exact priors, densities, sampling and EM, derived once for all models."""
+"""Conjugated harmoniums: priors, duality, sampling and M-steps, derived once for all models."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
-from harmonium.exponential_family.base import BATCH_SIZE, Differentiable, Generative
-from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
-from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
-from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.checks import all_close, require
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
-    RestrictionEmbedding,
     Translations,
     compose,
     map_translations,
 )
 from harmonium.geometry.point import Coordinates, Mean, Natural, relabel
-from harmonium.harmoniums.condense import two_moment_sample
 from harmonium.harmoniums.embedding import ObservableEmbedding
-from harmonium.harmoniums.harmonium import ComponentSums, Harmonium, Joint, as_batch, first_of
-
-if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
-    from typing import ClassVar as AbstractVar
-else:
-    from equinox import AbstractVar
+from harmonium.harmoniums.harmonium import ComponentSums, Joint
+from harmonium.harmoniums.inference import ExactInference
 
 
-class Conjugated(Harmonium, Differentiable, Generative):
+class Conjugated(ExactInference):
     r"""A harmonium whose prior has the form of its posterior, so that all inference is exact.
 
     Mathematically, conjugation means that there are parameters $\rho$ and $\chi$ with
@@ -43,15 +34,13 @@ class Conjugated(Harmonium, Differentiable, Generative):
     - $\log p(x) = \theta_X \cdot s_X(x) + \log h_X(x) + \psi_{Z|X}(\theta_Z + \Theta_{XZ}^T s_X(x))
       - \psi(\theta)$.
 
-    A model supplies `obs_man`, `int_man`, `pst_man`, `pst_prr_emb`, `conjugation_parameters` and
-    `likelihood_to_natural`; everything else follows here, at any depth, as `pst_man` may be a
-    conjugated harmonium itself.
+    A model supplies `obs_man`, `int_man`, `pst_man`, `pst_prr_emb`, `conjugation_parameters`,
+    `likelihood_to_natural`, `marginal_interaction` and `partial_conjugation`; everything else
+    follows here, at any depth, as `pst_man` may be a conjugated harmonium itself.
 
     **Source:** Sokoloski, A Unified Theory of Exact Inference and Learning in Exponential Family
     Latent Variable Models (arXiv 2404.19501).
     """
-
-    pst_prr_emb: AbstractVar[RestrictionEmbedding]
 
     # --- what a model supplies
 
@@ -93,11 +82,6 @@ class Conjugated(Harmonium, Differentiable, Generative):
         closed_form = self.is_symmetric and self.is_closed_form
         return closed_form and self.obs_man.is_exact and self.pst_man.is_exact
 
-    @property
-    @abstractmethod
-    def is_quadratic(self) -> bool:
-        """Whether the joint density is Gaussian: two moments of the data are enough."""
-
     @abstractmethod
     def embed_observable(self, embedding: LinearEmbedding) -> "Conjugated":
         """The same model with its observable manifold embedded in a fuller one.
@@ -106,10 +90,6 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
         - `embedding`: of `obs_man` into the fuller manifold.
         """
-
-    @abstractmethod
-    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        """`standardize` for given expected latent statistics in the prior, on `pst_man`."""
 
     def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
         """The $B$ and $c$ for which $y$ in $z = B y + c$ is standardised, if there is such a map.
@@ -120,16 +100,11 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
         - `marginal`: mean, the interacting latent's marginal in the prior, on `pst_man`.
 
-        **Returns:** what `substitute_latent` takes, or `None`.
+        **Returns:** what `substitute_latent` takes, or `None` where latents are not real vectors.
         """
         return None
 
     # --- priors
-
-    @property
-    def prr_man(self) -> Any:
-        """The manifold of the prior over latents."""
-        return self.pst_prr_emb.amb_man
 
     @property
     def is_symmetric(self) -> bool:
@@ -248,46 +223,6 @@ class Conjugated(Harmonium, Differentiable, Generative):
         interaction = self.int_man.zeros(Coordinates.NATURAL)
         return self.point(observable, interaction, self.pst_man.to_natural(point.latent))
 
-    # --- densities of observables
-
-    def log_observable_density(self, point: Natural, x: Any) -> Float[Array, ""]:
-        r"""The exact log density $\log p(x)$ of one observation, the latents summed out."""
-        x = self.obs_man.check_form(x, batch=False, like=point)
-        return self.log_observable_densities(point, as_batch(x))[0]
-
-    def log_observable_densities(
-        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
-    ) -> Float[Array, " n"]:
-        """The exact log densities of a batch of N observations.
-
-        **Arguments:**
-
-        - `point`: natural.
-        - `xs`: a batch of N observations of `obs_man`.
-        - `batch_size`: how many are processed at once.
-
-        **Returns:** an array (N,), in nats.
-        """
-        self.check_single(point)
-        xs = self.obs_man.check_form(xs, like=point)
-        log_partition = self.log_partition_function(point)
-        observable = as_batch(point.observable)
-
-        def densities(chunk: Any) -> Array:
-            posteriors = self._posteriors(point, chunk)
-            energies = self.obs_man.pair_statistics(observable, chunk)[:, 0]
-            base_measures = jax.vmap(self.obs_man.log_base_measure)(chunk)
-            return energies + posteriors.log_partitions[:, 0] - log_partition + base_measures
-
-        return map_chunks(densities, xs, batch_size)
-
-    def average_log_observable_density(
-        self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
-    ) -> Float[Array, ""]:
-        """The (weighted) average of the log densities of a batch, in nats per observation."""
-        densities = self.log_observable_densities(point, xs, batch_size)
-        return check_weights(weights, len(densities), densities.dtype) @ densities
-
     # --- sampling
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Joint:
@@ -303,12 +238,6 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """Independent observations of `obs_man`; see `sample`."""
         return self.sample(key, point, shape).observable
 
-    # --- inference and EM
-
-    def _posteriors(self, point: Natural, xs: Any) -> Translations:
-        shifts = self.int_man.shifts(point.interaction, xs)
-        return self.int_man.translations(point.latent, shifts)
-
     def observable_translations(
         self, inner: LinearEmbedding, points: Natural, shifts: Natural
     ) -> Translations:
@@ -323,127 +252,13 @@ class Conjugated(Harmonium, Differentiable, Generative):
         both = compose(ObservableEmbedding(self), inner)
         return map_translations(self, both.translate, both.project, points, shifts)
 
-    def posterior_statistics(self, point: Natural, x: Any) -> Mean:
-        """Expected joint statistics given one observation, as a mean point."""
-        x = self.obs_man.check_form(x, batch=False, like=point)
-        return self.mean_posterior_statistics(point, as_batch(x))
-
-    def mean_posterior_statistics(
-        self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
-    ) -> Mean:
-        """The (weighted) average of `posterior_statistics` over a batch: the E-step.
-
-        **Arguments:**
-
-        - `point`: natural.
-        - `xs`: a batch of N observations of `obs_man`.
-        - `weights`: (N,), not negative, need not be normalised; equal ones by default.
-        - `batch_size`: how many observations are processed at once.
-
-        **Returns:** a mean point of the model.
-        """
-        self.check_single(point)
-        xs = self.obs_man.check_form(xs, like=point)
-        weights = check_weights(weights, batch_length(xs), float_dtype(point))
-
-        def statistics(chunk: Any, chunk_weights: Array) -> Mean:
-            posteriors = self._posteriors(point, chunk)
-            projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
-            observable, interaction = self.int_man.outer_sum(
-                chunk, projections, chunk_weights[:, 0]
-            )
-            return self.point(observable, interaction, first_of(posteriors.total(chunk_weights)))
-
-        return sum_chunks(statistics, xs, weights[:, None], batch_size)
-
-    def expectation_maximization(
-        self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
-    ) -> Natural:
-        r"""One step of EM, which never lowers the likelihood of the data.
-
-        Mathematically, `to_natural` of the average posterior statistics, or a few damped steps
-        towards it where it has no closed form. Latents are then standardised.
-
-        **Arguments:** a natural point, and the data as `mean_posterior_statistics` takes them.
-
-        **Returns:** a natural point of the model.
-
-        **Raises:** an error for observations outside the support, bad weights, and degenerate
-        results: not finite, as when a component loses all its data.
-        """
-        xs = self.obs_man.check_form(xs, like=point)
-        point = self.obs_man.check_support(point, xs)
-        mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
-        result = self.improve(mean, point)
-        expected = mean if self.is_exact else self.to_mean(result)
-        result = self.standardize_under(result, expected.latent)
-        return require(
-            result,
-            all_finite(result),
-            f"the EM step of {self} is degenerate: a covariance is singular or a component has "
-            "no data left. Remove constant columns, use fewer components, or add weighted "
-            "pseudo-observations.",
-        )
-
-    def condense(self, xs: Any, weights: Any = None) -> tuple[Any, Float[Array, " m"]]:
-        """A smaller weighted sample with the same average log density for every parameter.
-
-        2D pseudo-observations with the same moments for jointly Gaussian models; others' data stay.
-
-        **Arguments:**
-
-        - `xs`: a batch of N observations.
-        - `weights`: (N,), not negative; equal ones by default.
-
-        **Returns:** the observations, and their weights, which sum to one.
-        """
-        xs = self.obs_man.check_data(xs)
-        length = batch_length(xs)
-        weights = check_weights(weights, length, float_dtype(xs))
-        if not self.is_quadratic or 2 * xs.shape[1] >= length:
-            return xs, weights
-        return two_moment_sample(xs, weights)
-
-    def expected_latents(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Any:
-        """What a batch of observations says about the interacting latents, on average.
-
-        **Returns:** for linear Gaussian lower levels an array (N, latent dimension) of expected
-        positions; in general the leaves of the mean parameters of the interacting statistic.
-        """
-        self.check_single(point)
-        xs = self.obs_man.check_form(xs, like=point)
-
-        def expectations(chunk: Any) -> Any:
-            posteriors = self._posteriors(point, chunk)
-            return jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
-
-        result = map_chunks(expectations, xs, batch_size)
-        leaves = jax.tree.leaves(result)
-        return leaves[0] if len(leaves) == 1 else tuple(leaves)
-
-    def top_probabilities(self, point: Natural) -> Float[Array, " k"]:
-        return self.prr_man.top_probabilities(self.prior(point))
-
-    def posterior_probabilities(self, point: Natural, x: Any) -> Float[Array, " k"]:
-        """Probabilities of the top's categories given one `x`; `TypeError` if there are none."""
-        return self.pst_man.top_probabilities(self.posterior_at(point, x))
-
-    def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
-        """The most probable category at the top of the hierarchy, for each of N observations."""
-        self.check_single(point)
-        xs = self.obs_man.check_data(xs, like=point)
-
-        def assignments(chunk: Any) -> Array:
-            return jax.vmap(lambda x: jnp.argmax(self.posterior_probabilities(point, x)))(chunk)
-
-        return map_chunks(assignments, xs, batch_size)
-
     # --- latents, up to affine maps
 
     def standardize(self, point: Natural) -> Natural:
         """The same distribution of observables with standardised latents.
 
-        Latents of linear Gaussian levels are identifiable up to affine maps that keep `pst_man`.
-        This has zero prior mean and, as far as they allow, unit covariance, at each level.
+        Latents of linear Gaussian levels are identifiable up to affine maps that keep `pst_man`
+        only. This picks the representative whose prior latent marginals have zero mean and, as far
+        as these maps allow, unit covariance, at every level.
         """
         return self.standardize_under(point, self.to_mean(point).latent)

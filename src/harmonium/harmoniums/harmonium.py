@@ -1,5 +1,6 @@
 """Harmoniums: exponential families of an observable and a latent variable."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -7,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Gibbs
 from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.generative import Gibbs
 from harmonium.geometry.affine_map import AffineMap, AffinePoint
 from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
@@ -49,6 +50,23 @@ class ComponentSums(NamedTuple):
     interactions: Any
     latents: Any
     weights: Array
+
+
+class PartialConjugation(NamedTuple):
+    r"""What is left of a likelihood when the hidden parts of the observable are integrated out.
+
+    $\int \exp(s(x) \cdot (\theta_X + \Theta_{XZ} s_Z(z)))\, h(x)\, dx_u = \exp(s(x_o) \cdot
+    (\theta' + \Theta' s_Z(z)) + \rho \cdot s_Z(z) + \chi)\, h(x_o)$ for all $z$. If nothing is
+    observed, $\rho$ and $\chi$ are the conjugation parameters, and zero if everything is.
+
+    **Fields:** `observable` and `interaction`, the natural points $\theta'$ of `obs_man` and
+    $\Theta'$ of `marginal_interaction`; `rho`, a natural point of `prr_man`; and `chi`, a number.
+    """
+
+    observable: Any
+    interaction: Any
+    rho: Any
+    chi: Any
 
 
 class HarmoniumPoint(Point):
@@ -160,12 +178,29 @@ class Harmonium(Gibbs):
         )
         return self.lkl_man.apply(self.likelihood_function(point), latent)
 
-    def posterior_at(self, point: Natural, x: Any) -> Natural:
-        r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$."""
+    def posterior_at(self, point: Natural, x: Any, observed: Any = None) -> Natural:
+        r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `x`: one observation of `obs_man`.
+        - `observed`: what of it is observed, of the form `obs_man.mask`: truth values, one for each
+            entry of a vector of reals, one for a category, a count, and so on, in the structure of
+            the observation. All of it by default.
+
+        **Returns:** a natural point of `pst_man`, or, given a mask, of `prr_man`.
+        """
         self.check_single(point)
+        if observed is not None:
+            return self.partial_posterior(point, x, observed)
         x = self.obs_man.check_form(x, batch=False, like=point)
         shift = first_of(self.int_man.shifts(point.interaction, as_batch(x)))
         return self.int_man.translate_domain(point.latent, shift)
+
+    @abstractmethod
+    def partial_posterior(self, point: Natural, x: Any, observed: Any) -> Natural:
+        """`posterior_at` for a partly observed observation."""
 
     def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Joint:
         """One sweep of the Gibbs sampler: a new observable given the latent, then a new latent.

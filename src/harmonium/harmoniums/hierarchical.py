@@ -19,6 +19,7 @@ from harmonium.geometry.point import Mean, Natural
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import LatentHarmoniumEmbedding, ObservableEmbedding
+from harmonium.harmoniums.harmonium import PartialConjugation
 from harmonium.harmoniums.linear_gaussian import LinearGaussianModel
 from harmonium.harmoniums.mixture import Mixture
 
@@ -101,6 +102,22 @@ class Hierarchical(Conjugated):
         self.lkl_man.check_single(likelihood)
         rho, chi = self.lwr_hrm.conjugation_parameters(self._to_lower(likelihood))
         return ObservableEmbedding(self.prr_upr_hrm).embed(rho), chi
+
+    @cached_property
+    def marginal_interaction(self) -> InteractionMap:
+        """The lower harmonium's, on the observable of the prior's upper one."""
+        return self.lwr_hrm.marginal_interaction.compose_domain(ObservableEmbedding(self.prr_man))
+
+    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+        """That of the lower harmonium, in the observable of the upper one."""
+        self.lkl_man.check_single(likelihood)
+        lower = self.lwr_hrm.partial_conjugation(self._to_lower(likelihood), observed)
+        return PartialConjugation(
+            lower.observable,
+            self.marginal_interaction.adopt(lower.interaction),
+            ObservableEmbedding(self.prr_upr_hrm).embed(lower.rho),
+            lower.chi,
+        )
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         lower = self.lwr_hrm

@@ -14,11 +14,11 @@ from harmonium.families.normal_embedding import LocationEmbedding, NormalCovaria
 from harmonium.geometry.diagonal import Diagonal, Identity, Scale
 from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-from harmonium.geometry.matrix import PositiveDefinite
+from harmonium.geometry.matrix import PositiveDefinite, apply_hidden
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import ComponentSums
+from harmonium.harmoniums.harmonium import ComponentSums, PartialConjugation
 
 
 class LinearGaussianModel(Conjugated):
@@ -76,6 +76,36 @@ class LinearGaussianModel(Conjugated):
             scaled.T @ observable.location, 0.5 * rows @ scaled, self.prr_man, Coordinates.NATURAL
         )
         return rho, self.obs_man.log_partition_function(observable)
+
+    @cached_property
+    def marginal_interaction(self) -> LinearMap:
+        """Between locations, of the prior's latents."""
+        prior: Any = self.prr_man
+        return LinearMap(LocationEmbedding(prior), LocationEmbedding(self.obs_man))
+
+    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+        r"""The Schur complement of the hidden part of the precision, as in `Normal.marginalize`.
+
+        Mathematically, with precision $J$ and interaction $\Theta$ (observable x latent),
+        $\Theta_o' = \Theta_o - J_{ou} J_{uu}^{-1} \Theta_u$ and $\rho =
+        (\Theta_u^T J_{uu}^{-1} \theta_u,\; \frac12 \Theta_u^T J_{uu}^{-1} \Theta_u)$.
+        """
+        self.lkl_man.check_single(likelihood)
+        offset, rows = likelihood.observable, likelihood.interaction.rows[0].values
+        structure = self.obs_man.covariance_structure
+        precision = structure.symmetrize(-2 * offset.shape)
+        hidden, _ = structure.hidden_covariance(precision, observed)
+        scaled = apply_hidden(hidden, rows)
+        left = jnp.where(observed[None], rows - structure.apply(precision, scaled), 0)
+        rho = LocationShape(
+            scaled @ offset.location, 0.5 * scaled @ rows.T, self.prr_man, Coordinates.NATURAL
+        )
+        observable, chi = self.obs_man.marginalize(offset, observed)
+        columns = VectorPoint(left, self.int_man.cod_emb.sub_man, Coordinates.NATURAL)
+        own = self.marginal_interaction
+        return PartialConjugation(
+            observable, LinearMapPoint((columns,), own, Coordinates.NATURAL), rho, chi
+        )
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The regression of $x$ on $z$: $W = C_{xz} C_{zz}^{-1}$, and its residual covariance."""

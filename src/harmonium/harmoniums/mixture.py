@@ -30,6 +30,7 @@ from harmonium.geometry.point import (
 )
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.harmonium import PartialConjugation
 
 
 class Mixture(Conjugated):
@@ -106,6 +107,22 @@ class Mixture(Conjugated):
         log_partitions = jax.vmap(self.obs_man.log_partition_function)(components)
         rho = log_partitions[1:] - log_partitions[0]
         return VectorPoint(rho, self.pst_man, Coordinates.NATURAL), log_partitions[0]
+
+    @cached_property
+    def marginal_interaction(self) -> LinearMap:
+        """As `int_man`, of components that differ in everything."""
+        return LinearMap(IdentityEmbedding(self.pst_man), IdentityEmbedding(self.obs_man))
+
+    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+        """The marginals of the components."""
+        self.lkl_man.check_single(likelihood)
+        components = self._components(likelihood.observable, likelihood.interaction)
+        left, constants = jax.vmap(self.obs_man.marginalize, (0, None))(components, observed)
+        first, natural = left[0], Coordinates.NATURAL
+        rows = jax.vmap(lambda own: own - first)(left[1:])
+        interaction = LinearMapPoint((rows,), self.marginal_interaction, natural)
+        rho = VectorPoint(constants[1:] - constants[0], self.pst_man, natural)
+        return PartialConjugation(first, interaction, rho, constants[0])
 
     def log_partition_and_mean(self, point: Natural) -> tuple[Float[Array, ""], Mean]:
         """The weighted means of the components; equal to the chain rule, and faster."""

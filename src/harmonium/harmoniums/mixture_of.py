@@ -19,7 +19,7 @@ from harmonium.geometry.linear_map import LinearMapPoint
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, stack_points
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import ComponentSums, Joint
+from harmonium.harmoniums.harmonium import ComponentSums, Joint, PartialConjugation
 from harmonium.harmoniums.mixed_interaction import MixedInteraction
 from harmonium.harmoniums.mixture import Mixture
 
@@ -133,6 +133,23 @@ class MixtureOf(Conjugated):
         self.lkl_man.check_single(likelihood)
         rhos, chis = jax.vmap(self.harmonium.conjugation_parameters)(self._likelihoods(likelihood))
         return self.prr_man.join_components(rhos, chis[1:] - chis[0]), chis[0]
+
+    @cached_property
+    def marginal_interaction(self) -> MixedInteraction:
+        """As `int_man`, of components that differ in everything."""
+        base, observable = self.harmonium.marginal_interaction, IdentityEmbedding(self.obs_man)
+        prior: Any = self.prr_man
+        return MixedInteraction(base, prior, observable, False, IdentityEmbedding(prior))
+
+    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+        """Those of the components."""
+        self.lkl_man.check_single(likelihood)
+        parts = jax.vmap(self.harmonium.partial_conjugation, (0, None))(
+            self._likelihoods(likelihood), observed
+        )
+        interaction = self.marginal_interaction.from_components(parts.observable, parts.interaction)
+        rho = self.prr_man.join_components(parts.rho, parts.chi[1:] - parts.chi[0])
+        return PartialConjugation(parts.observable[0], interaction, rho, parts.chi[0])
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Component by component, or all at once where they share parameters."""

@@ -17,6 +17,7 @@ from harmonium.geometry.point import Coordinates, Mean, Natural
 from harmonium.geometry.product import ComponentEmbedding, ProductPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.harmonium import PartialConjugation
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -31,6 +32,7 @@ class SideBySide(Conjugated):
     """
 
     harmoniums: AbstractVar[tuple]
+    marginal_interaction: AbstractVar[Any]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.harmoniums))})"
@@ -75,6 +77,21 @@ class SideBySide(Conjugated):
         parts = zip(self.harmoniums, self._split(likelihood), strict=True)
         rhos, chis = zip(*(part.conjugation_parameters(own) for part, own in parts), strict=True)
         return rhos, jnp.sum(jnp.stack(chis))
+
+    def _partial_conjugations(
+        self, likelihood: Natural, observed: Any
+    ) -> tuple[Natural, Natural, tuple, Float[Array, ""]]:
+        """Those of the parts: the marginal observable and interaction, all rho, the sum of chi."""
+        self.lkl_man.check_single(likelihood)
+        triples = zip(self.harmoniums, self._split(likelihood), observed, strict=True)
+        parts = [part.partial_conjugation(own, mask) for part, own, mask in triples]
+        natural, interaction = Coordinates.NATURAL, self.marginal_interaction
+        pairs = zip(interaction.maps, parts, strict=True)
+        blocks = tuple(block.adopt(part.interaction) for block, part in pairs)
+        observable = ProductPoint(tuple(p.observable for p in parts), self.obs_man, natural)
+        chi = jnp.sum(jnp.stack([part.chi for part in parts]))
+        rhos = tuple(part.rho for part in parts)
+        return observable, BlockMapPoint(blocks, interaction, natural), rhos, chi
 
     def _fit_parts(self, point: Mean, latents: tuple, start: Natural | None) -> Natural:
         """`likelihood_to_natural` of the parts, given the mean of the latent of each."""
@@ -146,6 +163,20 @@ class Parallel(SideBySide):
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
         rhos, chi = self._conjugation_parameters(likelihood)
         return functools.reduce(operator.add, rhos), chi
+
+    @cached_property
+    def marginal_interaction(self) -> BlockMap:
+        """One block for each part."""
+        views = [part.marginal_interaction for part in self.harmoniums]
+        pairs = enumerate(views)
+        maps = (own.compose_codomain(ComponentEmbedding(self.obs_man, i)) for i, own in pairs)
+        return BlockMap(tuple(maps))
+
+    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+        """Those of the parts, added up."""
+        observable, interaction, rhos, chi = self._partial_conjugations(likelihood, observed)
+        rho = functools.reduce(operator.add, rhos)
+        return PartialConjugation(observable, interaction, rho, chi)
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
@@ -224,6 +255,21 @@ class Beside(SideBySide):
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
         rhos, chi = self._conjugation_parameters(likelihood)
         return ProductPoint(rhos, self.prr_man, Coordinates.NATURAL), chi
+
+    @cached_property
+    def marginal_interaction(self) -> BlockMap:
+        """One block for each part."""
+        maps = []
+        for i, part in enumerate(self.harmoniums):
+            block = part.marginal_interaction.compose_domain(ComponentEmbedding(self.prr_man, i))
+            maps.append(block.compose_codomain(ComponentEmbedding(self.obs_man, i)))
+        return BlockMap(tuple(maps))
+
+    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+        """Those of the parts, side by side."""
+        observable, interaction, rhos, chi = self._partial_conjugations(likelihood, observed)
+        rho = ProductPoint(rhos, self.prr_man, Coordinates.NATURAL)
+        return PartialConjugation(observable, interaction, rho, chi)
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""

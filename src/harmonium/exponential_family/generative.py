@@ -1,0 +1,67 @@
+"""What some families can do beyond densities: draw samples, and run Gibbs samplers."""
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from harmonium.exponential_family.base import ExponentialFamily
+from harmonium.geometry.point import Natural
+
+
+class Generative(ExponentialFamily):
+    """A family from which exact samples can be drawn."""
+
+    @abstractmethod
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
+        """One observation. Users call `sample`."""
+
+    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
+        """An observation whose hidden parts are drawn given its observed ones; a hook.
+
+        **Arguments:**
+
+        - `key`: a JAX random key.
+        - `point`: natural.
+        - `x`: an observation.
+        - `observed`: a mask, of the form `mask`; what is not observed has no effect.
+
+        By default all parts are hidden or none.
+        """
+        drawn = self.sample_one(key, point)
+        return jax.tree.map(lambda new, old: jnp.where(observed, old, new), drawn, x)
+
+    def sample(self, key: PRNGKeyArray, point: Natural, shape: tuple[int, ...] = ()) -> Any:
+        """Independent observations.
+
+        **Arguments:**
+
+        - `key`: a JAX random key.
+        - `point`: natural.
+        - `shape`: the leading axes of the result; `()`, the default, for one observation.
+
+        **Returns:** an observation with these leading axes in all its arrays.
+        """
+        self.check_single(point)
+        return sample_many(lambda k: self.sample_one(k, point), key, shape)
+
+
+class Gibbs(ExponentialFamily):
+    """A family of joint distributions with a Gibbs sampler: a Markov chain that leaves it as is."""
+
+    @abstractmethod
+    def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Any:
+        """One full sweep of the Gibbs sampler, from one joint observation to the next."""
+
+
+def sample_many(sampler: Any, key: PRNGKeyArray, shape: tuple[int, ...]) -> Any:
+    """Calls a sampler of one observation with as many keys as there are places in `shape`."""
+    if any(length < 0 for length in shape):
+        raise ValueError(f"expected a shape of lengths that are not negative, got {shape}.")
+    if shape == ():
+        return sampler(key)
+    draws = jax.vmap(sampler)(jax.random.split(key, math.prod(shape)))
+    return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), draws)

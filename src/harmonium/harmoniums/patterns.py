@@ -1,0 +1,138 @@
+"""Partly observed data, grouped by what is observed."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int
+
+from harmonium.exponential_family.chunks import batch_length
+from harmonium.geometry.point import Point
+
+# How many blocks share the data, on average for each pattern: rows that only fill blocks are then
+# at most a quarter of all, and blocks long enough for what they share to count for little.
+BLOCKS_A_PATTERN = 4
+
+
+class Patterns(eqx.Module):
+    """N partly observed observations, in blocks of which the same parts are observed.
+
+    What inference does once for each pattern, such as a factorisation, is then done once for each
+    block. Models take it wherever they take a batch; `model.group_patterns` makes it.
+
+    **Fields:**
+
+    - `xs`: the observations, with leading axes (blocks, length), and something harmless in the
+        place of what is not observed. Blocks are filled up with repetitions.
+    - `observed`: a mask for each block.
+    - `slots`: (N,), where each observation is among all blocks.
+    """
+
+    xs: Any
+    observed: Any
+    slots: Int[Array, " n"]
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of blocks and their length."""
+        return jax.tree.leaves(self.xs)[0].shape[:2]
+
+    @property
+    def rows(self) -> Any:
+        """All observations of all blocks, repetitions too, one after the other."""
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), self.xs)
+
+    def spread(self, weights: Float[Array, " n"]) -> Float[Array, "blocks length"]:
+        """Weights of the observations where these are in the blocks; zero for repetitions."""
+        blocks, length = self.shape
+        flat = jnp.zeros(blocks * length, weights.dtype).at[self.slots].set(weights)
+        return flat.reshape(blocks, length)
+
+    def gather(self, values: Any) -> Any:
+        """Values with axes (blocks, length) in the order of the observations."""
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[self.slots], values)
+
+
+def check_mask(family: Any, observed: Any, batch: bool) -> Any:
+    """Checks the structure, shapes and dtypes of a mask, or a batch of masks, of observations.
+
+    **Raises:** `TypeError` for another structure or dtype, `ValueError` for another shape.
+    """
+    form = family.mask
+    structure = jax.tree.structure(form)
+    leading = "(N, ...)" if batch else "(...)"
+    wanted = jax.tree.map(lambda leaf: f"(N, *{leaf.shape})" if batch else f"{leaf.shape}", form)
+    expected = f"expected truth values of shapes {wanted} for what of {family} is observed"
+    try:
+        parts = [jnp.asarray(part) for part in structure.flatten_up_to(observed)]
+    except (TypeError, ValueError):
+        raise TypeError(f"{expected}; got {type(observed).__name__}.") from None
+    for leaf, part in zip(jax.tree.leaves(form), parts, strict=True):
+        if part.dtype != bool:
+            raise TypeError(
+                f"{expected}; got {part.dtype}. Masks are True where there is an observation: "
+                "for NaN as missing pass ~numpy.isnan(xs)."
+            )
+        if part.shape[batch:] != leaf.shape or part.ndim != len(leaf.shape) + batch:
+            raise ValueError(f"{expected}; got shape {part.shape}, where {leading} is needed.")
+    return structure.unflatten(parts)
+
+
+def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = None) -> Patterns:
+    """The observations of a batch grouped by what is observed of each.
+
+    In compiled functions, where masks are unknown, each observation is a block by itself.
+
+    **Arguments:**
+
+    - `family`: the family of the observations.
+    - `xs`: a batch of N observations; what is not observed may be NaN or anything else.
+    - `observed`: a batch of N masks, of the form `family.mask`.
+    - `like`: a point, the parameters that the observations are used with.
+    """
+    xs = family.check_form(xs, like=like)
+    observed = check_mask(family, observed, batch=True)
+    length = batch_length(xs)
+    if batch_length(observed) != length:
+        raise ValueError(
+            f"expected a mask for each of {length} observations, got {batch_length(observed)}."
+        )
+    xs = jax.vmap(family.conceal)(xs, observed)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(observed)):
+        return Patterns(jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length))
+    bits = [np.asarray(leaf).reshape(length, -1) for leaf in jax.tree.leaves(observed)]
+    rows, slots = _blocks(np.packbits(np.concatenate(bits, axis=1), axis=1))
+    firsts = rows[:, 0]
+    return Patterns(
+        jax.tree.map(lambda leaf: leaf[rows], xs),
+        jax.tree.map(lambda leaf: leaf[firsts], observed),
+        jnp.asarray(slots),
+    )
+
+
+def _blocks(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with equal keys in blocks of one length.
+
+    **Returns:** the rows of each block, (blocks, length), the first of which fills it up; and the
+    place of each row among all.
+    """
+    _, pattern = np.unique(keys, axis=0, return_inverse=True)
+    pattern = pattern.reshape(-1)
+    counts = np.bincount(pattern)
+    length = max(1, len(keys) // (BLOCKS_A_PATTERN * len(counts)))
+    n_blocks = -(-counts // length)
+    order = np.argsort(pattern, kind="stable")
+    ranks = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.repeat(np.cumsum(n_blocks) - n_blocks, counts)
+    slots = np.empty(len(keys), int)
+    slots[order] = starts * length + ranks
+    rows = np.full(n_blocks.sum() * length, -1)
+    rows[slots] = np.arange(len(keys))
+    rows = rows.reshape(-1, length)
+    return np.where(rows < 0, rows[:, :1], rows), slots
