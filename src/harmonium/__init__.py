@@ -88,6 +88,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         factor_analysis,
         principal_component_analysis,
     )
+    from harmonium.harmoniums.marginals import Estimate
     from harmonium.harmoniums.mixture import Mixture
     from harmonium.harmoniums.parallel import Beside, Parallel
 
@@ -115,6 +116,7 @@ __all__ = [
     "Differentiable",
     "Dirichlet",
     "Embedding",
+    "Estimate",
     "Euclidean",
     "Exponential",
     "ExponentialFamily",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family import duality
-from harmonium.exponential_family.base import BATCH_SIZE, Differentiable, Generative
+from harmonium.exponential_family.base import BATCH_SIZE
 from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.form import float_dtype
@@ -23,7 +23,8 @@ from harmonium.geometry.embedding import (
 from harmonium.geometry.point import Coordinates, Mean, Natural, relabel
 from harmonium.harmoniums.condense import two_moment_sample
 from harmonium.harmoniums.embedding import ObservableEmbedding
-from harmonium.harmoniums.harmonium import Harmonium, Joint, as_batch, first_of
+from harmonium.harmoniums.harmonium import Joint, as_batch, first_of
+from harmonium.harmoniums.marginals import ExactMarginals
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -31,7 +32,7 @@ else:
     from equinox import AbstractVar
 
 
-class Conjugated(Harmonium, Differentiable, Generative):
+class Conjugated(ExactMarginals):
     r"""A harmonium whose prior has the form of its posterior, so that all inference is exact.
 
     Mathematically, conjugation means that there are parameters $\rho$ and $\chi$ with
@@ -416,8 +417,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
         leaves = jax.tree.leaves(result)
         return leaves[0] if len(leaves) == 1 else tuple(leaves)
 
-    def top_probabilities(self, point: Natural) -> Float[Array, " k"]:
-        return self.prr_man.top_probabilities(self.prior(point))
+    def top_marginal(self, point: Natural) -> Natural | None:
+        return self.prr_man.top_marginal(self.prior(point))
 
     def posterior_probabilities(self, point: Natural, x: Any) -> Float[Array, " k"]:
         """The probabilities of the categories at the top of the hierarchy, given one observation.
