@@ -159,7 +159,7 @@ class ExactMarginals(Harmonium, Differentiable, Generative):
     # --- divergences between marginals
 
     def observable_relative_entropy(
-        self, first: Natural, second: Natural, other: "ExactMarginals | None" = None
+        self, first: Natural, second: Natural, other: Any = None
     ) -> Float[Array, ""]:
         r"""The Kullback-Leibler divergence $D(p_1(x) \| p_2(x))$ of the observables, in nats.
 
@@ -170,14 +170,12 @@ class ExactMarginals(Harmonium, Differentiable, Generative):
 
         - `first`: natural, on this model.
         - `second`: natural, on the other one.
-        - `other`: a model of the same observables, by default this one.
+        - `other`: a conjugated harmonium of the same observables, by default this one.
 
         **Raises:** `TypeError` if a marginal is not normal (use
         `estimate_observable_relative_entropy`), or if they are of different dimensions.
         """
-        other = self if other is None else other
-        self.check_single(first)
-        other.check_single(second)
+        other = self._check_pair(first, second, other)
         family, point = self._normal_marginal(first)
         other_family, other_point = other._normal_marginal(second)
         if family != other_family:
@@ -186,6 +184,18 @@ class ExactMarginals(Harmonium, Differentiable, Generative):
                 f"and {other_family}."
             )
         return family.relative_entropy(point, other_point)
+
+    def _check_pair(self, first: Natural, second: Natural, other: Any) -> "ExactMarginals":
+        """The model of the second point."""
+        other = self if other is None else other
+        if not isinstance(other, ExactMarginals):
+            raise TypeError(
+                f"expected another conjugated harmonium of the same observables, got {other!r}. "
+                "A family is one as hm.Mixture(family, 1)."
+            )
+        self.check_single(first)
+        other.check_single(second)
+        return other
 
     def _normal_marginal(self, point: Natural) -> tuple[Differentiable, Natural]:
         family, marginal = self.observable_distribution(point)
@@ -202,7 +212,7 @@ class ExactMarginals(Harmonium, Differentiable, Generative):
         first: Natural,
         second: Natural,
         n_samples: int,
-        other: "ExactMarginals | None" = None,
+        other: Any = None,
     ) -> Estimate:
         r"""A Monte Carlo estimate of $D(p_1(x) \| p_2(x))$, unbiased, for all models.
 
@@ -216,7 +226,7 @@ class ExactMarginals(Harmonium, Differentiable, Generative):
         - `first`: natural, on this model.
         - `second`: natural, on the other one.
         - `n_samples`: the number of samples, at least two.
-        - `other`: a model of the same observables, by default this one.
+        - `other`: a conjugated harmonium of the same observables, by default this one.
 
         **Returns:** an `Estimate`, in nats. Where $p_2$ excludes a sample, both numbers are
         infinite.
@@ -224,9 +234,7 @@ class ExactMarginals(Harmonium, Differentiable, Generative):
         **Raises:** `TypeError` if observations of the two models have different forms, `ValueError`
         for less than two samples.
         """
-        other = self if other is None else other
-        self.check_single(first)
-        other.check_single(second)
+        other = self._check_pair(first, second, other)
         if other.obs_man.observation != self.obs_man.observation:
             raise TypeError(
                 f"expected two models of the same observables, but one is of {self.obs_man} and "
