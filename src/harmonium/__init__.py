@@ -84,6 +84,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         factor_analysis,
         principal_component_analysis,
     )
+    from harmonium.harmoniums.marginals import Estimate
     from harmonium.harmoniums.mixed_interaction import MixedInteraction
     from harmonium.harmoniums.mixture import Mixture
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
@@ -113,6 +114,7 @@ __all__ = [
     "Differentiable",
     "Dirichlet",
     "Embedding",
+    "Estimate",
     "Euclidean",
     "Exponential",
     "ExponentialFamily",

@@ -787,11 +787,132 @@ STANDARD = [
 ]
 
 
+def _two_tops() -> Any:
+    return hm.stack(hm.Mixture(_normal(), 3), hm.Mixture(hm.Categorical(3), 2))
+
+
+def _divergence(first: str, second: str, estimate: bool = False) -> Any:
+    model, other = _model(first), _model(second)
+    if estimate:
+        return model.estimate_observable_relative_entropy(
+            _key(), _natural(first), _natural(second), 4, other
+        )
+    return model.observable_relative_entropy(_natural(first), _natural(second), other)
+
+
+MARGINALS = [
+    Bad(
+        "component of a model without a mixture",
+        lambda: _model("factor analysis").condition_on(_natural("factor analysis"), 0),
+        TypeError,
+        r"no categorical latent variable at its top.*Put a hm\.Mixture on top",
+    ),
+    Bad(
+        "select a component of a model without a mixture",
+        lambda: _model("factor analysis").select_component(_natural("factor analysis"), 0),
+        TypeError,
+        "no categorical latent variable at its top",
+    ),
+    Bad(
+        "component 1.0",
+        lambda: _model("mixture").condition_on(_natural("mixture"), 1.0),
+        TypeError,
+        r"Categorical\(3\).*integers",
+    ),
+    Bad(
+        "several components at once",
+        lambda: _model("mixture").condition_on(_natural("mixture"), jnp.arange(2)),
+        ValueError,
+        r"Categorical\(3\)",
+    ),
+    Bad(
+        "transposed mixture",
+        lambda: _model("mixture").transpose(_natural("mixture")),
+        TypeError,
+        r"Mixture\(.*can't be transposed.*Linear Gaussian models can",
+    ),
+    Bad(
+        "transposed hierarchy",
+        lambda: _model("hierarchy").transpose(_natural("hierarchy")),
+        TypeError,
+        r"Hierarchical\(.*can't be transposed",
+    ),
+    Bad(
+        "marginal of counts beside vectors",
+        lambda: _marginal(hm.Beside(_posterior(2), hm.Mixture(hm.Poisson(), 2))),
+        TypeError,
+        r"likelihood of Mixture\(Poisson.*not linear.*log_observable_density and.*are exact",
+    ),
+    Bad(
+        "marginal of a mixture of categories",
+        lambda: _marginal(_two_tops()),
+        TypeError,
+        "the observables have a mixture again.*log_observable_density and.*are exact",
+    ),
+    Bad(
+        "counts joined with vectors",
+        lambda: hm.Product(_normal(), hm.Poisson()).joined_moments(
+            hm.Product(_normal(), hm.Poisson()).initialize(_key())
+        ),
+        TypeError,
+        r"Poisson\(\) is neither a normal nor made of normals",
+    ),
+    Bad(
+        "exact divergence of mixtures",
+        lambda: _divergence("mixture", "mixture"),
+        TypeError,
+        "no closed form, as they are mixtures. Use estimate_observable_relative_entropy",
+    ),
+    Bad(
+        "exact divergence from a mixture",
+        lambda: _divergence("factor analysis", "hierarchy"),
+        TypeError,
+        "no closed form, as they are mixtures. Use estimate_observable_relative_entropy",
+    ),
+    Bad(
+        "divergence of vectors of different lengths",
+        lambda: hm.factor_analysis(3, 1).observable_relative_entropy(
+            hm.factor_analysis(3, 1).initialize(_key()),
+            _natural("factor analysis"),
+            _model("factor analysis"),
+        ),
+        TypeError,
+        r"models of the same observables.*Normal\(3.*Normal\(4",
+    ),
+    Bad(
+        "estimated divergence of vectors of different lengths",
+        lambda: _divergence("mixture", "hierarchy", estimate=True),
+        TypeError,
+        r"models of the same observables.*Normal\(2.*Normal\(4",
+    ),
+    Bad(
+        "divergence from a family",
+        lambda: _model("mixture").observable_relative_entropy(
+            _natural("mixture"), _natural("normal"), _normal()
+        ),
+        TypeError,
+        r"another conjugated harmonium.*got Normal\(2.*A family is one as hm\.Mixture",
+    ),
+    Bad(
+        "estimate of one sample",
+        lambda: _model("mixture").estimate_observable_relative_entropy(
+            _key(), _natural("mixture"), _natural("mixture"), 1
+        ),
+        ValueError,
+        "at least two samples, got 1",
+    ),
+]
+
+
+def _marginal(model: Any) -> Any:
+    return model.observable_distribution(model.initialize(_key()))
+
+
 def _sample(shape: Any) -> Any:
     return _normal().sample(_key(), _natural("normal"), shape)
 
 
-TABLE = CONSTRUCTORS + EMBEDDINGS + POINTS + DATA + STANDARD
+TABLE = CONSTRUCTORS + EMBEDDINGS + POINTS + DATA + STANDARD + MARGINALS
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=[bad.name for bad in TABLE])

@@ -216,6 +216,18 @@ STANDARD = [
         r"latent is outside the support of Categorical\(3\)",
     ),
     BadValue(
+        "component out of range",
+        lambda k: _model("mixture").condition_on(_natural("mixture"), k)[1],
+        lambda: (jnp.array(3),),
+        "has components 0 to 2, there is no other",
+    ),
+    BadValue(
+        "negative component",
+        lambda k: _model("hierarchy").condition_on(_natural("hierarchy"), k)[1],
+        lambda: (jnp.array(-1),),
+        "has components 0 to 2, there is no other",
+    ),
+    BadValue(
         "NaN latent",
         lambda z: _model("factor analysis").likelihood_at(_natural("factor analysis"), z),
         lambda: (jnp.array([jnp.nan, 0.0]),),

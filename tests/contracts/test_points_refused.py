@@ -113,6 +113,26 @@ CHECKED = {
     "push_forward": (NATURAL, lambda s, p: s.model.push_forward(p, None, None)),
     "substitute": (NATURAL, lambda s, p: s.model.substitute(p, None, None)),
     "substitute_latent": (NATURAL, lambda s, p: s.model.substitute_latent(p, 1.0, jnp.zeros(2))),
+    # marginals and conditionals
+    "observable_distribution": (NATURAL, lambda s, p: s.model.observable_distribution(p)),
+    "condition_on": (NATURAL, lambda s, p: s.model.condition_on(p, 0)),
+    "transpose": (NATURAL, lambda s, p: s.model.transpose(p)),
+    "observable_relative_entropy first": (
+        NATURAL,
+        lambda s, p: s.model.observable_relative_entropy(p, s.natural),
+    ),
+    "observable_relative_entropy second": (
+        NATURAL,
+        lambda s, p: s.model.observable_relative_entropy(s.natural, p),
+    ),
+    "estimate_observable_relative_entropy first": (
+        NATURAL,
+        lambda s, p: s.model.estimate_observable_relative_entropy(_key(), p, s.natural, 2),
+    ),
+    "estimate_observable_relative_entropy second": (
+        NATURAL,
+        lambda s, p: s.model.estimate_observable_relative_entropy(_key(), s.natural, p, 2),
+    ),
     # models with standard parameters
     "loadings": (NATURAL, lambda s, p: s.model.loadings(p)),
     "from_loadings prior": (
@@ -158,6 +178,10 @@ HOOKS = {
         ),
     ),
     "top_probabilities": (NATURAL, lambda s, p: s.model.top_probabilities(p)),
+    "top_marginal": (NATURAL, lambda s, p: s.model.top_marginal(p)),
+    "joined_moments": (NATURAL, lambda s, p: s.model.joined_moments(p)),
+    "select_component": (NATURAL, lambda s, p: s.model.select_component(p, 0)),
+    "channel": (NATURAL, lambda s, p: s.model.channel(p)),
     "check_point": (None, lambda s, p: s.model.check_point(p)),
 }
 # Methods that assemble points from parts, which check them, or that take the dtype of any point.

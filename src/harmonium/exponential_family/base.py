@@ -14,6 +14,7 @@ from harmonium.exponential_family import duality
 from harmonium.exponential_family.checks import all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.form import check_form, float_dtype
+from harmonium.exponential_family.latent import Latent
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.matrix import invert_affine
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
@@ -189,7 +190,7 @@ class ExponentialFamily(Manifold):
         )
 
 
-class Differentiable(ExponentialFamily):
+class Differentiable(ExponentialFamily, Latent):
     r"""A family whose log partition function is at hand, so that densities and duality are, too.
 
     A family defines `log_partition_kernel`. All else is derived: $\eta = \nabla \psi(\theta)$,
@@ -414,18 +415,6 @@ class Differentiable(ExponentialFamily):
         """
         raise TypeError(
             f"the mean parameters of {self} do not tell what observation to expect. Draw samples."
-        )
-
-    def top_probabilities(self, point: Natural) -> Float[Array, " k"]:
-        """The probabilities of the categorical at the top of a hierarchy, of which this is one.
-
-        A hook of the categorical and of hierarchies.
-
-        **Raises:** `TypeError` if there is no categorical at the top.
-        """
-        raise TypeError(
-            f"{self} has no categorical latent variable at its top, so it has no posterior "
-            "probabilities of components. Put a hm.Mixture on top of the hierarchy."
         )
 
 

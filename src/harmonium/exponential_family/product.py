@@ -144,6 +144,14 @@ class Product(AbstractProduct, Differentiable, Generative):
         keys = tuple(jax.random.split(key, len(self.parts)))
         return self._map(lambda f, k, p: f.sample_one(k, p), keys, point.components)
 
+    def joined_moments(self, point: Natural) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+        """Those of the parts: means side by side, and a block diagonal covariance."""
+        self.check_single(point)
+        means, covariances = zip(
+            *self._map(lambda f, p: f.joined_moments(p), point.components), strict=True
+        )
+        return jnp.concatenate(means), jax.scipy.linalg.block_diag(*covariances)
+
     def initialize(self, key: PRNGKeyArray) -> Natural:
         keys = tuple(jax.random.split(key, len(self.parts)))
         components = self._map(lambda f, k: f.initialize(k), keys)

@@ -121,8 +121,10 @@ class Categorical(LogOdds):
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Int[Array, ""]:
         return jax.random.categorical(key, self._log_odds(point))
 
-    def top_probabilities(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
-        return self.probabilities(point)
+    def top_marginal(self, point: Natural) -> Natural:
+        """The point itself."""
+        self.check_single(point)
+        return point
 
 
 def indicator_covariance(probabilities: Float[Array, " n"]) -> Float[Array, "n n"]:

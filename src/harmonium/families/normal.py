@@ -295,6 +295,12 @@ class Normal(Differentiable, Generative):
             return None
         return self._moments(point)[1]
 
+    def joined_moments(self, point: Natural) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+        """Its mean and its covariance, as a full matrix."""
+        self.check_single(point)
+        mean, covariance = self._moments(point)
+        return mean, self.covariance_structure.dense(covariance, self.data_dim)
+
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The normal of $y$, where $x = B y + c$.
 

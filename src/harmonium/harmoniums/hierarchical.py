@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from harmonium.exponential_family.base import Differentiable
 from harmonium.families.normal import Normal
 from harmonium.geometry.diagonal import Diagonal
 from harmonium.geometry.embedding import (
@@ -21,7 +22,9 @@ from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import LatentHarmoniumEmbedding, ObservableEmbedding
 from harmonium.harmoniums.harmonium import PartialConjugation
 from harmonium.harmoniums.linear_gaussian import LinearGaussianModel
+from harmonium.harmoniums.marginals import Channel
 from harmonium.harmoniums.mixture import Mixture
+from harmonium.harmoniums.observable import marginal_distribution
 
 
 class Hierarchical(Conjugated):
@@ -136,6 +139,24 @@ class Hierarchical(Conjugated):
             point = self.substitute_latent(point, *standardizing)
         upper = self.upr_hrm.standardize_under(point.latent, latent.latent)
         return self.point(point.observable, point.interaction, upper)
+
+    # --- marginals
+
+    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
+        return marginal_distribution(self, point)
+
+    def channel(self, likelihood: Natural) -> Channel:
+        """That of the lower harmonium, from the observable of the upper one."""
+        self.lkl_man.check_single(likelihood)
+        return self.lwr_hrm.channel(self._to_lower(likelihood))
+
+    def select_component(self, point: Natural, component: Any) -> tuple[Conjugated, Natural]:
+        self.check_single(point)
+        upper: Any
+        upper, latent = self.upr_hrm.select_component(point.latent, component)
+        lower: Any = self.lwr_hrm
+        model = lower if upper == lower.pst_man else Hierarchical(lower, upper)
+        return model, model.point(point.observable, model.int_man.adopt(point.interaction), latent)
 
     # --- starts
 

@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.base import BATCH_SIZE
 from harmonium.exponential_family.checks import all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.form import float_dtype
-from harmonium.exponential_family.generative import Generative
 from harmonium.geometry.embedding import RestrictionEmbedding, Translations
 from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.point import Mean, Natural, relabel
 from harmonium.harmoniums.condense import two_moment_sample
-from harmonium.harmoniums.harmonium import Harmonium, PartialConjugation, as_batch, first_of
+from harmonium.harmoniums.harmonium import PartialConjugation, as_batch, first_of
+from harmonium.harmoniums.marginals import ExactMarginals
 from harmonium.harmoniums.patterns import Patterns, check_mask, group_patterns
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
@@ -27,7 +27,7 @@ else:
 MAX_BLOCKS = 1024
 
 
-class ExactInference(Harmonium, Differentiable, Generative):
+class ExactInference(ExactMarginals):
     r"""What follows for observables from a prior and a posterior of one form.
 
     Densities, expectations and EM, for observations of which all or some parts are observed:
@@ -49,10 +49,6 @@ class ExactInference(Harmonium, Differentiable, Generative):
         - `likelihood`: natural, as `likelihood_function` returns it.
         - `observed`: a mask, of the form `obs_man.mask`.
         """
-
-    @abstractmethod
-    def prior(self, point: Natural) -> Natural:
-        r"""The natural parameters $e(\theta_Z) + \rho$ of the prior $p(z)$, on `prr_man`."""
 
     @abstractmethod
     def standardize_under(self, point: Natural, latent: Mean) -> Natural:
@@ -251,8 +247,8 @@ class ExactInference(Harmonium, Differentiable, Generative):
         leaves = jax.tree.leaves(result)
         return leaves[0] if len(leaves) == 1 else tuple(leaves)
 
-    def top_probabilities(self, point: Natural) -> Float[Array, " k"]:
-        return self.prr_man.top_probabilities(self.prior(point))
+    def top_marginal(self, point: Natural) -> Natural | None:
+        return self.prr_man.top_marginal(self.prior(point))
 
     def posterior_probabilities(
         self, point: Natural, x: Any, observed: Any = None

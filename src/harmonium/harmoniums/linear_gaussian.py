@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_finite, real_array, require
 from harmonium.families.normal import LocationShape, Normal
 from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
@@ -19,6 +20,8 @@ from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import ComponentSums, PartialConjugation
+from harmonium.harmoniums.marginals import Channel
+from harmonium.harmoniums.observable import marginal_distribution
 
 
 class LinearGaussianModel(Conjugated):
@@ -183,6 +186,27 @@ class LinearGaussianModel(Conjugated):
         moment = marginal.shape - structure.cross_moment(mean[None], mean[None])
         covariance = structure.matrix_from_moment(moment, self.pst_man.data_dim)
         return structure.standardizing_scale(covariance), mean
+
+    # --- marginals
+
+    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
+        return marginal_distribution(self, point)
+
+    def channel(self, likelihood: Natural) -> Channel:
+        self.lkl_man.check_single(likelihood)
+        offset, noise = self.obs_man.joined_moments(likelihood.observable)
+        rows = likelihood.interaction.rows[0].values
+        return Channel(self._noise_solve(likelihood.observable, rows.T), offset, noise)
+
+    def transpose(self, point: Natural) -> tuple["LinearGaussianModel", Natural]:
+        self.check_single(point)
+        latent: Any = point.observable
+        if self.obs_man.covariance_structure == Identity():
+            free, shape = Normal(self.obs_man.data_dim, Scale()), latent.location.dtype.type(-0.5)
+            latent = LocationShape(latent.location, shape, free, Coordinates.NATURAL)
+        transposed = LinearGaussianModel(self.pst_man, latent.manifold)
+        likelihood = transposed._from_rows(point.latent, point.interaction.rows[0].values.T)
+        return transposed, transposed.point(point.latent, likelihood.interaction, latent)
 
     # --- starts
 

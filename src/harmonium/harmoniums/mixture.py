@@ -190,6 +190,15 @@ class Mixture(Conjugated):
         projections = jax.tree.map(average, translations.projections)
         return Translations(largest + jnp.log(totals), projections, total)
 
+    # --- marginals
+
+    def observable_distribution(self, point: Natural) -> tuple["Mixture", Natural]:
+        self.check_single(point)
+        return self, point
+
+    def select_component(self, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
+        return self.obs_man, self.components(point)[component]
+
     # --- starts
 
     def initialize(self, key: PRNGKeyArray) -> Natural:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_close, require
 from harmonium.geometry.block_map import BlockMapPoint
 from harmonium.geometry.embedding import (
@@ -22,6 +23,7 @@ from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import ComponentSums, Joint, PartialConjugation
 from harmonium.harmoniums.mixed_interaction import MixedInteraction
 from harmonium.harmoniums.mixture import Mixture
+from harmonium.harmoniums.observable import marginal_distribution
 
 
 class MixtureOf(Conjugated):
@@ -189,6 +191,14 @@ class MixtureOf(Conjugated):
         return self._assemble(
             jax.vmap(self.harmonium.standardize_under)(components, means), weights
         )
+
+    # --- marginals
+
+    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
+        return marginal_distribution(self, point)
+
+    def select_component(self, point: Natural, component: Any) -> tuple[Conjugated, Natural]:
+        return self.harmonium, self.components(point)[component]
 
     # --- starts
 

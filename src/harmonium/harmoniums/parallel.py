@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
 from harmonium.geometry.block_map import BlockMap, BlockMapPoint
@@ -18,6 +20,8 @@ from harmonium.geometry.product import ComponentEmbedding, ProductPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import PartialConjugation
+from harmonium.harmoniums.marginals import Channel
+from harmonium.harmoniums.observable import marginal_distribution
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -104,6 +108,16 @@ class SideBySide(Conjugated):
                 for part, x, block, z, begin in quintuples
             ]
         )
+
+    # --- marginals
+
+    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
+        return marginal_distribution(self, point)
+
+    def _channels(self, likelihood: Natural) -> list[Channel]:
+        self.lkl_man.check_single(likelihood)
+        parts = zip(self.harmoniums, self._split(likelihood), strict=True)
+        return [part.channel(own) for part, own in parts]
 
     def _embed_parts(self, embedding: LinearEmbedding) -> list[Conjugated]:
         if not isinstance(embedding, ProductEmbedding) or embedding.sub_man != self.obs_man:
@@ -192,6 +206,27 @@ class Parallel(SideBySide):
     def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
         """That of the first part."""
         return self.harmoniums[0].standardizing_map(marginal)
+
+    def channel(self, likelihood: Natural) -> Channel:
+        """Those of the parts, all from one latent."""
+        channels = self._channels(likelihood)
+        return _side_by_side(channels, jnp.concatenate([c.loadings for c in channels]))
+
+    def select_component(self, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
+        self.check_single(point)
+        parts = zip(self.harmoniums, self._split(self.likelihood_function(point)), strict=True)
+        selected = [
+            part.select_component(
+                part.point(own.observable, own.interaction, point.latent), component
+            )
+            for part, own in parts
+        ]
+        models, points = zip(*selected, strict=True)
+        if models == tuple(part.obs_man for part in self.harmoniums):  # no latents are left
+            return self.obs_man, ProductPoint(points, self.obs_man, Coordinates.NATURAL)
+        views = Parallel(*models)
+        likelihood = views._merge(list(points))
+        return views, views.point(likelihood.observable, likelihood.interaction, points[0].latent)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         """Random parts with the prior of the first."""
@@ -292,6 +327,11 @@ class Beside(SideBySide):
         ]
         return self._join(points)
 
+    def channel(self, likelihood: Natural) -> Channel:
+        """Those of the parts, each from its own latent."""
+        channels = self._channels(likelihood)
+        return _side_by_side(channels, block_diag(*(c.loadings for c in channels)))
+
     def initialize(self, key: PRNGKeyArray) -> Natural:
         keys = jax.random.split(key, len(self.harmoniums))
         return self._join(
@@ -309,6 +349,11 @@ class Beside(SideBySide):
         latents = tuple(point.latent for point in points)
         latent = ProductPoint(latents, self.pst_man, Coordinates.NATURAL)
         return self.point(likelihood.observable, likelihood.interaction, latent)
+
+
+def _side_by_side(channels: list[Channel], loadings: Array) -> Channel:
+    offset = jnp.concatenate([channel.offset for channel in channels])
+    return Channel(loadings, offset, block_diag(*(channel.noise for channel in channels)))
 
 
 def _checked(harmoniums: tuple) -> tuple:
