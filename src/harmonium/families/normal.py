@@ -16,7 +16,7 @@ from harmonium.geometry.diagonal import Diagonal, Identity
 from harmonium.geometry.matrix import (
     CovarianceStructure,
     PositiveDefinite,
-    apply_hidden,
+    hidden_products,
     scale_location,
 )
 from harmonium.geometry.point import (
@@ -189,15 +189,11 @@ class Normal(Differentiable, Generative):
         structure, location = self.covariance_structure, point.location
         precision = structure.symmetrize(-2 * point.shape)
         hidden, log_determinant = structure.hidden_covariance(precision, observed)
-        centre = apply_hidden(hidden, location[None])
-        moved = location - structure.apply(precision, centre)[0]
-        left = LocationShape(
-            jnp.where(observed, moved, 0),
-            -0.5 * structure.marginalize(precision, hidden, observed),
-            self,
-            Coordinates.NATURAL,
-        )
-        return left, 0.5 * (location @ centre[0] - log_determinant)
+        left = structure.marginalize_rows(location[None], precision, hidden, observed)[0]
+        shape = -0.5 * structure.marginalize(precision, hidden, observed)
+        _, quadratic = hidden_products(hidden, location[None], location)
+        marginal = LocationShape(left, shape, self, Coordinates.NATURAL)
+        return marginal, 0.5 * (quadratic[0, 0] - log_determinant)
 
     def expected_observation(self, point: Mean) -> Any:
         """The mean."""
@@ -212,7 +208,8 @@ class Normal(Differentiable, Generative):
         hidden, _ = structure.hidden_covariance(precision, observed)
         drawn = self.sample_one(key, point)
         error = jnp.where(observed, self.conceal(x, observed) - drawn, 0)
-        correction = apply_hidden(hidden, structure.apply(precision, error[None]))[0]
+        force = structure.apply(precision, error[None])[0]
+        correction = hidden * force if hidden.ndim == 1 else hidden @ force
         return jnp.where(observed, x, drawn - correction)
 
     # --- sampling and starts

@@ -106,6 +106,20 @@ class Elementwise(CovarianceStructure):
         log_determinant = jnp.sum(jnp.where(observed, 0, jnp.log(diagonal)))
         return jnp.where(observed, 0, 1 / diagonal), log_determinant
 
+    def marginalize(
+        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
+    ) -> Leaf:
+        return precision
+
+    def marginalize_rows(
+        self,
+        rows: Float[Array, "m n"],
+        precision: Leaf,
+        hidden: Float[Array, "..."],
+        observed: Bool[Array, " n"],
+    ) -> Float[Array, "m n"]:
+        return rows
+
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
         return jnp.all((matrix > 0) & jnp.isfinite(matrix))
 
@@ -147,11 +161,6 @@ class Diagonal(Elementwise):
 
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.sqrt(covariance)
-
-    def marginalize(
-        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
-    ) -> Leaf:
-        return jnp.where(observed, precision, 0)
 
 
 class Scale(Elementwise):
@@ -195,11 +204,6 @@ class Scale(Elementwise):
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.sqrt(covariance)
 
-    def marginalize(
-        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
-    ) -> Leaf:
-        return precision
-
 
 class Identity(Elementwise):
     """The identity matrix only: unit covariance; nothing is stored, a leaf of shape `(0,)`."""
@@ -241,8 +245,3 @@ class Identity(Elementwise):
 
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.ones((), covariance.dtype)
-
-    def marginalize(
-        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
-    ) -> Leaf:
-        return precision

@@ -72,7 +72,8 @@ class InteractionMap(Manifold):
     Mathematically, $\Theta_{XZ}$ in $s_X(x) \cdot \Theta_{XZ} \cdot s_Z(z)$. The map is used both
     ways, always at full speed for a batch of observations: `shift` is what an observation adds to
     the latent's natural parameters, a natural point (or a tuple of them) of the domain's
-    *sub-statistic*; `translate_domain` adds it.
+    *sub-statistic*; `translate_domain` adds it. The interacting part of a mean latent point has the
+    same leaves, and pairs with a shift leaf by leaf.
     """
 
     @abstractmethod

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from harmonium.geometry.cholesky import cholesky, inverse_from_factor
 from harmonium.geometry.structure import Structure
 
 Leaf = Float[Array, "..."]
@@ -159,8 +160,18 @@ class CovarianceStructure(Structure):
     ) -> Leaf:
         """The precision of the observed coordinates, given what `hidden_covariance` returns.
 
-        Zero where coordinates are hidden, or whatever has no effect where these are zero.
+        Hidden coordinates are set to zero, so what pairs with them has no effect and can be left.
         """
+
+    @abstractmethod
+    def marginalize_rows(
+        self,
+        rows: Float[Array, "m n"],
+        precision: Leaf,
+        hidden: Float[Array, "..."],
+        observed: Bool[Array, " n"],
+    ) -> Float[Array, "m n"]:
+        """Natural locations of observed coordinates: rows less `rows @ hidden @ precision`."""
 
     @abstractmethod
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
@@ -178,7 +189,7 @@ class PositiveDefinite(CovarianceStructure):
         return (n, n)
 
     def factor(self, precision: Leaf, n: int) -> Leaf:
-        return jnp.linalg.cholesky(precision)
+        return cholesky(precision)
 
     def solve(self, factor: Leaf, right: Float[Array, "n m"]) -> Float[Array, "n m"]:
         return jax.scipy.linalg.cho_solve((factor, True), right)
@@ -193,7 +204,7 @@ class PositiveDefinite(CovarianceStructure):
         return 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
 
     def inverse(self, factor: Leaf, n: int) -> Leaf:
-        return jax.scipy.linalg.cho_solve((factor, True), jnp.eye(n, dtype=factor.dtype))
+        return inverse_from_factor(factor)
 
     def apply(self, matrix: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
         return vectors @ matrix
@@ -296,6 +307,15 @@ class PositiveDefinite(CovarianceStructure):
         left = precision - precision @ hidden @ precision
         return jnp.where(observed[:, None] & observed[None, :], left, 0)
 
+    def marginalize_rows(
+        self,
+        rows: Float[Array, "m n"],
+        precision: Leaf,
+        hidden: Float[Array, "..."],
+        observed: Bool[Array, " n"],
+    ) -> Float[Array, "m n"]:
+        return jnp.where(observed[None], rows - rows @ hidden @ precision, 0)
+
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return jnp.linalg.cholesky(covariance)
 
@@ -309,9 +329,20 @@ def _multiplicity(off_diagonal: np.ndarray, doubled: bool, dtype: Any) -> Array:
     return jnp.asarray(np.where(off_diagonal & doubled, 2.0, 1.0), dtype)
 
 
-def apply_hidden(hidden: Float[Array, "..."], vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
-    """The products of a matrix that `hidden_covariance` returned with the rows of `vectors`."""
-    return vectors * hidden[None] if hidden.ndim == 1 else vectors @ hidden
+def hidden_products(
+    hidden: Float[Array, "..."], rows: Float[Array, "m n"], vector: Float[Array, " n"]
+) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
+    """`rows @ H @ vector` and `rows @ H @ rows.T` for what `hidden_covariance` returns.
+
+    A diagonal one is multiplied with products of the rows, so that for many masks and the same rows
+    both are matrix products.
+    """
+    if hidden.ndim == 2:
+        scaled = rows @ hidden
+        return scaled @ vector, scaled @ rows.T
+    m, n = rows.shape
+    outer = (rows[:, None, :] * rows[None, :, :]).reshape(m * m, n)
+    return rows @ (hidden * vector), (outer @ hidden).reshape(m, m)
 
 
 def scale_location(location: Float[Array, " n"], scale: Any) -> Float[Array, " n"]:

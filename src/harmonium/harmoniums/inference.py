@@ -13,7 +13,7 @@ from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_ch
 from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.embedding import RestrictionEmbedding, Translations
 from harmonium.geometry.linear_map import InteractionMap
-from harmonium.geometry.point import Mean, Natural, relabel
+from harmonium.geometry.point import Mean, Natural, dot, gradient
 from harmonium.harmoniums.condense import two_moment_sample
 from harmonium.harmoniums.harmonium import PartialConjugation, as_batch, first_of
 from harmonium.harmoniums.marginals import ExactMarginals
@@ -332,45 +332,53 @@ class ExactInference(ExactMarginals):
     ) -> Mean:
         def statistics(chunk: Any, chunk_weights: Array) -> Mean:
             rows, masks = chunk
-            blocks = jax.vmap(self.partial_statistics, (None, 0, 0, 0))(
-                point, rows, masks, chunk_weights
-            )
-            return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), blocks)
+            return self.partial_statistics(point, rows, masks, chunk_weights)
 
         size = _blocks_at_once(xs, batch_size)
         return sum_chunks(statistics, (xs.xs, xs.observed), xs.spread(weights), size)
 
     def partial_statistics(
-        self, point: Natural, rows: Any, observed: Any, weights: Float[Array, " n"]
+        self, point: Natural, rows: Any, observed: Any, weights: Float[Array, "blocks n"]
     ) -> Mean:
-        r"""Weighted sums of posterior statistics of concealed observations with one mask.
+        r"""Weighted sums of the posterior statistics of partly observed data.
 
-        Mathematically, the expected statistics of the marginal harmonium are the cotangents of
-        $(\theta', \Theta', \rho, \chi)$, and what they are of the likelihood's parameters are the
-        expected statistics of the whole observable.
+        Mathematically, with the expected statistics $\eta$ of the marginal harmonium of each
+        block, those of the whole observable are the derivatives by the likelihood's parameters of
+        $\sum_n w_n (s(x_n) \cdot \theta' + \eta_n \cdot (\rho + \Theta'^T s(x_n)) + \chi)$.
 
         **Arguments:**
 
         - `point`: natural.
-        - `rows`: a batch of N observations, concealed.
-        - `observed`: one mask.
-        - `weights`: (N,).
+        - `rows`: blocks of N observations each, concealed.
+        - `observed`: one mask a block.
+        - `weights`: (blocks, N).
         """
-        interaction = self.marginal_interaction
-        partial, transpose = jax.vjp(
-            lambda likelihood: self.partial_conjugation(likelihood, observed),
-            self.likelihood_function(point),
-        )
-        latent = self.pst_prr_emb.embed(point.latent) + partial.rho
-        shifts = interaction.shifts(partial.interaction, rows)
-        posteriors = interaction.translations(latent, shifts)
-        projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
-        observable, outer = interaction.outer_sum(rows, projections, weights)
-        total = first_of(posteriors.total(weights[:, None]))
-        cotangents = relabel(observable), relabel(outer), relabel(total), jnp.sum(weights)
-        whole: Any = relabel(transpose(PartialConjugation(*cotangents))[0])
-        projected = self.pst_prr_emb.project(total)
-        return self.point(whole.observable, whole.interaction, projected)
+        interaction, family = self.marginal_interaction, self.obs_man
+
+        def expectations(rows: Any, mask: Any, weights: Array) -> tuple[Any, Mean]:
+            partial, latent = self._marginal(point, mask)
+            shifts = interaction.shifts(partial.interaction, rows)
+            posteriors = interaction.translations(latent, shifts)
+            projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
+            return projections, first_of(posteriors.total(weights[:, None]))
+
+        projections, totals = jax.vmap(expectations)(rows, observed, weights)
+
+        def expected_energy(likelihood: Natural) -> Array:
+            def energy(rows: Any, mask: Any, weights: Array, means: Any, total: Mean) -> Array:
+                partial = self.partial_conjugation(likelihood, mask)
+                own = family.pair_statistics(as_batch(partial.observable), rows)[:, 0] + partial.chi
+                shifts = interaction.shifts(partial.interaction, rows)
+                pairs = zip(jax.tree.leaves(means), jax.tree.leaves(shifts), strict=True)
+                for mean, shift in pairs:
+                    own = own + jnp.sum((mean * shift).reshape(len(weights), -1), axis=1)
+                return weights @ own + dot(partial.rho, total)
+
+            return jnp.sum(jax.vmap(energy)(rows, observed, weights, projections, totals))
+
+        whole: Any = gradient(expected_energy)(self.likelihood_function(point))
+        total = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), totals)
+        return self.point(whole.observable, whole.interaction, self.pst_prr_emb.project(total))
 
 
 def _blocks_at_once(xs: Patterns, batch_size: int) -> int:

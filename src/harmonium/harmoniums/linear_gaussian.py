@@ -15,7 +15,7 @@ from harmonium.families.normal_embedding import LocationEmbedding, NormalCovaria
 from harmonium.geometry.diagonal import Diagonal, Identity, Scale
 from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-from harmonium.geometry.matrix import PositiveDefinite, apply_hidden
+from harmonium.geometry.matrix import PositiveDefinite, hidden_products
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
@@ -98,11 +98,9 @@ class LinearGaussianModel(Conjugated):
         structure = self.obs_man.covariance_structure
         precision = structure.symmetrize(-2 * offset.shape)
         hidden, _ = structure.hidden_covariance(precision, observed)
-        scaled = apply_hidden(hidden, rows)
-        left = jnp.where(observed[None], rows - structure.apply(precision, scaled), 0)
-        rho = LocationShape(
-            scaled @ offset.location, 0.5 * scaled @ rows.T, self.prr_man, Coordinates.NATURAL
-        )
+        left = structure.marginalize_rows(rows, precision, hidden, observed)
+        location, shape = hidden_products(hidden, rows, offset.location)
+        rho = LocationShape(location, 0.5 * shape, self.prr_man, Coordinates.NATURAL)
         observable, chi = self.obs_man.marginalize(offset, observed)
         columns = VectorPoint(left, self.int_man.cod_emb.sub_man, Coordinates.NATURAL)
         own = self.marginal_interaction

@@ -37,8 +37,8 @@ class MixedInteraction(InteractionMap):
     unless the interaction is shared, $\Theta_1, \dots, \Theta_{K-1}$.
 
     What an observation adds to the latent is a pair: for each of the K categories the shift of $y$,
-    and K - 1 shifts of log odds. The interacting part of a mean latent point is a triple: that of
-    $y$, those of $y$ times each category but the first, and the probabilities of these.
+    and K - 1 shifts of log odds. So is the interacting part of a mean latent point: for each
+    category that of $y$ times its probability, and the probabilities of all but the first.
 
     **Fields:**
 
@@ -157,8 +157,8 @@ class MixedInteraction(InteractionMap):
         return self._interacting(self.dom_emb.project(latent))
 
     def _interacting(self, latent: Mean) -> Any:
-        rows = jax.vmap(self.base.project_domain)(latent.interaction.rows[0])
-        return self.base.project_domain(latent.observable), rows, latent.latent.values
+        parts, _ = self.mixture.component_sums(latent)
+        return jax.vmap(self.base.project_domain)(parts), latent.latent.values
 
     def translations(self, latent: Natural, shifts: Any) -> Translations:
         if isinstance(self.dom_emb, IdentityEmbedding):
@@ -189,9 +189,7 @@ class MixedInteraction(InteractionMap):
             lambda leaf: leaf * probabilities.reshape(*scores.shape, *(1,) * (leaf.ndim - 2)),
             projections,
         )
-        whole = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=1), weighted)
-        rest = jax.tree.map(lambda leaf: leaf[:, 1:], weighted)
-        interacting = whole, rest, probabilities[:, 1:]
+        interacting = weighted, probabilities[:, 1:]
 
         def total(weights: Float[Array, "n m"]) -> Mean:
             shares = weights * probabilities
@@ -209,7 +207,9 @@ class MixedInteraction(InteractionMap):
     def outer_sum(
         self, xs: Any, projections: Any, weights: Float[Array, " n"]
     ) -> tuple[Mean, Mean]:
-        whole, rest, probabilities = projections
+        parts, probabilities = projections
+        whole = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=1), parts)
+        rest = jax.tree.map(lambda leaf: leaf[:, 1:], parts)
         total, offsets = self.maps[1].outer_sum(xs, probabilities, weights)
         _, interaction = self.base.outer_sum(xs, whole, weights)
         blocks = interaction, offsets
