@@ -120,6 +120,122 @@ def test_a_tree_of_depth_three_is_a_mixture_of_dense_normals(posterior):
     np.testing.assert_allclose(posteriors, shares, rtol=1e-8, atol=1e-12)
 
 
+def bushy(n_children, root):
+    """A tree in which the root and each of its children has the same number of children.
+
+    The children of the root are normal latents, and theirs are observed.
+    """
+    leaves = [hm.factor_analysis(2, 1), hm.LinearGaussianModel(hm.Normal(1), hm.Normal(1))]
+    leaves = [*leaves, hm.principal_component_analysis(2, 1)][:n_children]
+    views = [
+        hm.Mixture(hm.Normal(1), 2)
+        if root == "categorical"
+        else hm.LinearGaussianModel(hm.Normal(1), hm.Normal(1))
+        for _ in range(n_children)
+    ]
+    branches = [hm.Parallel(*leaves[i:], *leaves[:i]) for i in range(n_children)]
+    return hm.stack(hm.Beside(*branches), hm.Parallel(*views))
+
+
+def read_linear(part, observable, interaction):
+    """Loadings, offset and dense noise of a linear Gaussian part of a model."""
+    interaction = part.int_man.adopt(interaction)
+    own = part.point(observable, interaction, part.pst_man.zeros())
+    noise = np.asarray(part.obs_man.covariance(observable))
+    n = part.obs_man.data_dim
+    dense = noise if noise.ndim == 2 else np.eye(n) * noise
+    return np.asarray(part.loadings(own)), np.asarray(part.obs_man.mean(observable)), dense
+
+
+def join_linear(triples, stack=np.concatenate):
+    """Linear Gaussian parts as one: of one latent, or by `linalg.block_diag` each of its own."""
+    loadings, offsets, noises = zip(*triples, strict=True)
+    loadings = stack(loadings) if stack is np.concatenate else stack(*loadings)
+    return loadings, np.concatenate(offsets), linalg.block_diag(*noises)
+
+
+def read_bushy(model, point):
+    """The linear map from all latents to all observables, with offset and noise."""
+    pairs = zip(point.observable.components, point.interaction.blocks, strict=True)
+    branches = [
+        join_linear(map(read_linear, branch.harmoniums, own.components, block.blocks))
+        for branch, (own, block) in zip(model.lwr_hrm.harmoniums, pairs, strict=True)
+    ]
+    return join_linear(branches, linalg.block_diag)
+
+
+def read_root(upper, prior):
+    """Weights, and means and covariances of all latents, for each state of the root."""
+    views = upper.harmoniums
+    parts = prior.observable.components, prior.interaction.blocks
+    root = upper.prior(prior)
+    if isinstance(upper.pst_man, hm.Normal):
+        loadings, offset, noise = join_linear(map(read_linear, views, *parts))
+        mean, covariance = upper.pst_man.mean(root), np.asarray(upper.pst_man.covariance(root))
+        return [1.0], [(loadings @ mean + offset, loadings @ covariance @ loadings.T + noise)]
+    states = [
+        view.components(view.point(own, view.int_man.adopt(block), view.pst_man.zeros()))
+        for view, own, block in zip(views, *parts, strict=True)
+    ]
+    moments = []
+    for k in range(upper.pst_man.n_categories):
+        own = [(view.obs_man, state[k]) for view, state in zip(views, states, strict=True)]
+        means = [np.asarray(normal.mean(p)) for normal, p in own]
+        covariances = [np.asarray(normal.covariance(p)) for normal, p in own]
+        moments.append((np.concatenate(means), linalg.block_diag(*covariances)))
+    return np.asarray(upper.pst_man.probabilities(root)), moments
+
+
+def mirrored(manifold, point):
+    """The same point with the children of all nodes in reverse order."""
+    match point:
+        case hm.HarmoniumPoint():
+            parts = point.observable, point.interaction, point.latent
+            return manifold.point(*map(mirrored, manifold.parts, parts))
+        case hm.ProductPoint():
+            components = tuple(map(mirrored, manifold.parts, point.components[::-1]))
+            return hm.ProductPoint(components, manifold, point.coordinates)
+        case hm.BlockMapPoint():
+            blocks = tuple(map(mirrored, manifold.maps, point.blocks[::-1]))
+            return hm.BlockMapPoint(blocks, manifold, point.coordinates)
+        case hm.LinearMapPoint():
+            return manifold.adopt(point)
+        case _:
+            return point
+
+
+@pytest.mark.parametrize("root", ["categorical", "normal"])
+@pytest.mark.parametrize("n_children", [2, 3])
+def test_trees_with_many_children_at_every_level(n_children, root):
+    """They are dense normals, or mixtures of them; and the order of the children is arbitrary."""
+    model = bushy(n_children, root)
+    views = [hm.Parallel(*branch.harmoniums[::-1]) for branch in model.lwr_hrm.harmoniums[::-1]]
+    upside_down = hm.stack(hm.Beside(*views), hm.Parallel(*model.upr_hrm.harmoniums[::-1]))
+
+    @jax.jit
+    def evaluate(key):
+        point = model.initialize(key)
+        xs = model.observable_sample(key, point, (5,))
+        reverse = mirrored(upside_down, point)
+        turned = tuple(x[::-1] for x in xs[::-1])
+        densities = model.log_observable_densities(point, xs)
+        return point, xs, densities, upside_down.log_observable_densities(reverse, turned)
+
+    point, xs, densities, turned = evaluate(KEY)
+    loadings, offset, noise = read_bushy(model, point)
+    weights, moments = read_root(model.upr_hrm, model.prior(point))
+    joined = np.concatenate(jax.tree.leaves(xs), axis=1)
+    scores = [
+        stats.multivariate_normal(
+            loadings @ mean + offset, loadings @ covariance @ loadings.T + noise
+        ).logpdf(joined)
+        for mean, covariance in moments
+    ]
+    expected = special.logsumexp(np.stack(scores, axis=1), axis=1, b=np.asarray(weights)[None])
+    np.testing.assert_allclose(densities, expected, rtol=1e-9)
+    np.testing.assert_allclose(turned, densities, rtol=1e-12)
+
+
 def test_naive_bayes_over_mixed_views_by_enumeration():
     model = hm.Parallel(
         hm.Mixture(hm.Categorical(3), 2), hm.Mixture(hm.Poisson(), 2), hm.Mixture(hm.Bernoulli(), 2)
