@@ -139,6 +139,8 @@ TREES: dict[str, Callable[[], Any]] = {
     ),
     "tree": lambda: _tree(FULL),
     "tree_posterior_diagonal": lambda: _tree(DIAGONAL),
+    "tree_uneven": lambda: _uneven(FULL),
+    "tree_uneven_posterior_diagonal": lambda: _uneven(DIAGONAL),
 }
 
 
@@ -148,6 +150,16 @@ def _tree(posterior: Any) -> Any:
     leaves = [_linear(_normal(2, DIAGONAL), latent) for latent in latents]
     views = [hm.Mixture(latent, 2) for latent in latents]
     return hm.stack(hm.Beside(*leaves), hm.Parallel(*views))
+
+
+def _uneven(posterior: Any) -> Any:
+    """A factor analysis under a mixture, and a count that hangs from the mixture directly."""
+    latent = _normal(2, posterior)
+    deep = hm.stack(_linear(_normal(2, DIAGONAL), latent), hm.Mixture(latent, 2))
+    count = hm.Mixture(hm.Poisson(), 2)
+    return hm.Parallel(
+        deep, hm.Attached(count, hm.PosteriorEmbedding(deep.pst_man), deep.pst_prr_emb)
+    )
 
 
 CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES

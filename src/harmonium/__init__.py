@@ -70,6 +70,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         gradient,
     )
     from harmonium.geometry.product import ComponentEmbedding, Null, Pair, ProductPoint
+    from harmonium.harmoniums.attached import Attached
     from harmonium.harmoniums.conjugated import Conjugated
     from harmonium.harmoniums.embedding import (
         InteractionEmbedding,
@@ -96,6 +97,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AffineMap",
     "AffinePoint",
+    "Attached",
     "Bernoulli",
     "Bernoullis",
     "Beside",

@@ -51,27 +51,40 @@ def test_views_of_one_normal_latent_are_a_dense_normal():
     )
 
 
+def mirrored(manifold, point):
+    """The same point with the children of all nodes in reverse order."""
+    match point:
+        case hm.HarmoniumPoint():
+            parts = point.observable, point.interaction, point.latent
+            return manifold.point(*map(mirrored, manifold.parts, parts))
+        case hm.ProductPoint():
+            components = tuple(map(mirrored, manifold.parts, point.components[::-1]))
+            return hm.ProductPoint(components, manifold, point.coordinates)
+        case hm.BlockMapPoint():
+            blocks = tuple(map(mirrored, manifold.maps, point.blocks[::-1]))
+            return hm.BlockMapPoint(blocks, manifold, point.coordinates)
+        case hm.LinearMapPoint():
+            return manifold.adopt(point)
+        case _:
+            return point
+
+
+def mirrored_once(swapped, point):
+    """The point with the views of the root in reverse order, for the model with them reversed."""
+    return swapped.point(
+        mirrored(swapped.obs_man, point.observable),
+        mirrored(swapped.int_man, point.interaction),
+        point.latent,
+    )
+
+
 def test_the_order_of_the_views_is_arbitrary():
     first, second = hm.factor_analysis(3, 2), hm.principal_component_analysis(2, 2)
     model, swapped = hm.Parallel(first, second), hm.Parallel(second, first)
     point = model.initialize(KEY)
-    mirrored = swapped.point(
-        hm.ProductPoint(point.observable.components[::-1], swapped.obs_man, hm.Coordinates.NATURAL),
-        hm.BlockMapPoint(
-            tuple(
-                block.adopt(own)
-                for block, own in zip(
-                    swapped.int_man.maps, point.interaction.blocks[::-1], strict=True
-                )
-            ),
-            swapped.int_man,
-            hm.Coordinates.NATURAL,
-        ),
-        point.latent,
-    )
     xs = model.observable_sample(jax.random.key(1), point, (6,))
     np.testing.assert_allclose(
-        swapped.log_observable_densities(mirrored, xs[::-1]),
+        swapped.log_observable_densities(mirrored_once(swapped, point), xs[::-1]),
         model.log_observable_densities(point, xs),
         rtol=1e-12,
     )
@@ -186,24 +199,6 @@ def read_root(upper, prior):
     return np.asarray(upper.pst_man.probabilities(root)), moments
 
 
-def mirrored(manifold, point):
-    """The same point with the children of all nodes in reverse order."""
-    match point:
-        case hm.HarmoniumPoint():
-            parts = point.observable, point.interaction, point.latent
-            return manifold.point(*map(mirrored, manifold.parts, parts))
-        case hm.ProductPoint():
-            components = tuple(map(mirrored, manifold.parts, point.components[::-1]))
-            return hm.ProductPoint(components, manifold, point.coordinates)
-        case hm.BlockMapPoint():
-            blocks = tuple(map(mirrored, manifold.maps, point.blocks[::-1]))
-            return hm.BlockMapPoint(blocks, manifold, point.coordinates)
-        case hm.LinearMapPoint():
-            return manifold.adopt(point)
-        case _:
-            return point
-
-
 @pytest.mark.parametrize("root", ["categorical", "normal"])
 @pytest.mark.parametrize("n_children", [2, 3])
 def test_trees_with_many_children_at_every_level(n_children, root):
@@ -234,6 +229,95 @@ def test_trees_with_many_children_at_every_level(n_children, root):
     expected = special.logsumexp(np.stack(scores, axis=1), axis=1, b=np.asarray(weights)[None])
     np.testing.assert_allclose(densities, expected, rtol=1e-9)
     np.testing.assert_allclose(turned, densities, rtol=1e-12)
+
+
+@pytest.mark.parametrize("posterior", [hm.PositiveDefinite(), hm.Diagonal()], ids=repr)
+def test_a_leaf_that_hangs_from_the_root_beside_a_branch(posterior):
+    """p(x, c) = sum_k p(k) N(x; W m_k + b, W S_k W' + N) Poisson(c; r_k)."""
+    latent = hm.Normal(2, posterior)
+    leaf = hm.LinearGaussianModel(hm.Normal(3, hm.Diagonal()), latent)
+    deep = hm.stack(leaf, hm.Mixture(latent, 2))
+    count = hm.Mixture(hm.Poisson(), 2)
+    hung = hm.Attached(count, hm.PosteriorEmbedding(deep.pst_man), deep.pst_prr_emb)
+    model = hm.Parallel(deep, hung)
+    swapped = hm.Parallel(hung, deep)
+
+    @jax.jit
+    def evaluate(key):
+        point = model.initialize(key)
+        xs, counts = model.observable_sample(key, point, (5,))
+        turned = swapped.log_observable_densities(mirrored_once(swapped, point), (counts, xs))
+        return point, xs, counts, model.log_observable_densities(point, (xs, counts)), turned
+
+    point, xs, counts, densities, turned = evaluate(KEY)
+    blocks, prior = point.interaction.blocks, model.prior(point)
+    w, b, noise = read_linear(leaf, point.observable.components[0], blocks[0])
+    rates = [
+        np.exp(p.values[0])
+        for p in count.components(
+            count.point(
+                point.observable.components[1],
+                count.int_man.adopt(blocks[1]),
+                count.pst_man.zeros(),
+            )
+        )
+    ]
+    upper = deep.prr_man
+    expected = np.zeros((5, 2))
+    for k, weight in enumerate(upper.weights(prior)):
+        component = upper.components(prior)[k]
+        mean, covariance = (
+            np.asarray(f(component)) for f in (upper.obs_man.mean, upper.obs_man.covariance)
+        )
+        normal = stats.multivariate_normal(w @ mean + b, w @ covariance @ w.T + noise)
+        expected[:, k] = np.log(weight) + normal.logpdf(xs) + stats.poisson(rates[k]).logpmf(counts)
+    np.testing.assert_allclose(densities, special.logsumexp(expected, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(turned, densities, rtol=1e-12)
+
+
+def test_leaves_at_three_depths_below_a_normal_root():
+    """One leaf under two levels of latents, one under the upper of them, one under the root."""
+    levels = [hm.factor_analysis(2, 2), hm.LinearGaussianModel(hm.Normal(2), hm.Normal(1))]
+    upper = hm.stack(levels[1], hm.LinearGaussianModel(hm.Normal(1), hm.Normal(1)))
+    deep = hm.stack(levels[0], upper)
+    whole = hm.PosteriorEmbedding(upper)
+    middle_leaf, top_leaf = hm.factor_analysis(1, 1), hm.factor_analysis(2, 1)
+    middle = hm.ComposedEmbedding(whole, hm.ObservableEmbedding(upper.pst_man))
+    top = hm.ComposedEmbedding(whole, hm.PosteriorEmbedding(upper.pst_man))
+    model = hm.Parallel(deep, hm.Attached(middle_leaf, middle), hm.Attached(top_leaf, top))
+
+    @jax.jit
+    def evaluate(key):
+        point = model.initialize(key)
+        xs = model.observable_sample(key, point, (5,))
+        return point, xs, model.log_observable_densities(point, xs)
+
+    point, xs, densities = evaluate(KEY)
+    leaves = (levels[0], middle_leaf, top_leaf)
+    pairs = zip(leaves, point.observable.components, point.interaction.blocks, strict=True)
+    triples = [read_linear(*triple) for triple in pairs]
+    first, second, third = (np.asarray(w) for w, _, _ in triples)
+    # The latents (y, z, t): y given z, z given t, and t.
+    prior = model.prior(point)
+    rest = upper.prior(prior)
+    root = upper.pst_man.prior(rest)
+    a, a0, noise_y = read_linear(levels[1], prior.observable, prior.interaction)
+    c, c0, noise_z = read_linear(upper.pst_man, rest.observable, rest.interaction)
+    normal = hm.Normal(1)
+    t, var_t = np.asarray(normal.mean(root)), np.asarray(normal.covariance(root))
+    spread = np.block(
+        [[np.eye(2), a, a @ c], [np.zeros((1, 2)), np.eye(1), c], [np.zeros((1, 3)), np.eye(1)]]
+    )
+    covariance = spread @ linalg.block_diag(noise_y, noise_z, var_t) @ spread.T
+    mean = np.concatenate([a @ (c @ t + c0) + a0, c @ t + c0, t])
+    loadings = linalg.block_diag(first, second, third)
+    offset = np.concatenate([b for _, b, _ in triples])
+    noise = linalg.block_diag(*(n for _, _, n in triples))
+    dense = stats.multivariate_normal(
+        loadings @ mean + offset, loadings @ covariance @ loadings.T + noise
+    )
+    joined = np.concatenate(xs, axis=1)
+    np.testing.assert_allclose(densities, dense.logpdf(joined), rtol=1e-9)
 
 
 def test_naive_bayes_over_mixed_views_by_enumeration():
