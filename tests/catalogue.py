@@ -168,6 +168,7 @@ CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES
 MANIFOLDS: dict[str, Callable[[], Any]] = {
     "euclidean": lambda: hm.Euclidean(3),
     "null": lambda: hm.Null(),
+    "manifold_tuple": lambda: hm.ManifoldTuple((hm.Euclidean(3), _normal(2))),
     "pair": lambda: hm.Pair(hm.Euclidean(2), _normal(2)),
     "location_map": lambda: hm.factor_analysis(3, 2).int_man,
     "normal_map": lambda: hm.LinearMap(
@@ -215,6 +216,15 @@ EMBEDDINGS: dict[str, Callable[[], Any]] = {
     "component_second": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
     "product": lambda: hm.ProductEmbedding(
         hm.IdentityEmbedding(hm.Categorical(3)), _diagonal_in_full()
+    ),
+    "joint": lambda: hm.JointEmbedding(
+        (
+            hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
+            hm.ComposedEmbedding(
+                hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 0),
+                hm.LocationEmbedding(_normal(2)),
+            ),
+        )
     ),
     "observable": lambda: hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
     "observable_of_hierarchy": lambda: hm.ObservableEmbedding(_stack(3, 2)),

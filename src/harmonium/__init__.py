@@ -53,6 +53,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         Translations,
         TupleEmbedding,
     )
+    from harmonium.geometry.joint_embedding import ComponentEmbedding, JointEmbedding
     from harmonium.geometry.linear_map import (
         InteractionMap,
         LinearMap,
@@ -69,7 +70,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         dot,
         gradient,
     )
-    from harmonium.geometry.product import ComponentEmbedding, Null, Pair, ProductPoint
+    from harmonium.geometry.product import ManifoldTuple, Null, Pair, ProductPoint
     from harmonium.harmoniums.attached import Attached
     from harmonium.harmoniums.conjugated import Conjugated
     from harmonium.harmoniums.embedding import (
@@ -134,6 +135,7 @@ __all__ = [
     "InverseGamma",
     "InverseGaussian",
     "Joint",
+    "JointEmbedding",
     "Laplace",
     "LatentHarmoniumEmbedding",
     "LinearEmbedding",
@@ -144,6 +146,7 @@ __all__ = [
     "LocationShape",
     "LogNormal",
     "Manifold",
+    "ManifoldTuple",
     "Mean",
     "Mixture",
     "Multinomial",

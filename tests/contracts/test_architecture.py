@@ -43,6 +43,7 @@ PERFORMANCE_HOOKS = {
     ("LinearEmbedding", "sum_statistics"): "both sums in one pass over the data",
     ("LinearEmbedding", "translate_through"): "only the part of the point that changes",
     ("LinearEmbedding", "translations"): "factorisations shared between all shifts",
+    ("LinearEmbedding", "translations_beside"): "factorisations shared between all shifts",
     ("LinearEmbedding", "translations_through"): "factorisations shared between all shifts",
     ("VectorFamily", "initialize_from_sample"): "samples may be outside a mean domain not convex",
     ("VectorFamily", "typical"): "only families of unbounded scale look at the sample",

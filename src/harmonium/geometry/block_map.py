@@ -8,11 +8,12 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from harmonium.geometry.embedding import LinearEmbedding, Translations, map_translations
+from harmonium.geometry.embedding import LinearEmbedding, Translations
+from harmonium.geometry.joint_embedding import JointEmbedding
 from harmonium.geometry.linear_map import InteractionMap, check_sub_statistics
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
-from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import AnyArray, Structure
+from harmonium.geometry.product import ProductPoint, check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.structure import AnyArray, Structure, cached_property
 
 
 class BlockMapPoint(Point):
@@ -46,10 +47,16 @@ class BlockMap(InteractionMap):
     maps: tuple[InteractionMap, ...] = eqx.field(static=True)
 
     @property
-    def domain_embedding(self) -> LinearEmbedding | None:
-        """That of all the maps if they agree."""
+    def domain_embedding(self) -> LinearEmbedding:
+        """That of all the maps if they agree, and a joint embedding of all if they don't."""
+        embeddings = tuple(block.domain_embedding for block in self.maps)
+        return JointEmbedding(embeddings) if self._is_joint else embeddings[0]
+
+    @cached_property
+    def _is_joint(self) -> bool:
+        """Whether the maps reach different parts of the latent."""
         first, *others = (block.domain_embedding for block in self.maps)
-        return first if all(other == first for other in others) else None
+        return any(other != first for other in others)
 
     @property
     def sub_statistics(self) -> tuple:
@@ -73,10 +80,6 @@ class BlockMap(InteractionMap):
     ) -> Point:
         return BlockMapPoint(unravel_parts(self.maps, vector, coordinates), self, coordinates)
 
-    def _spread(self, interacting: Any) -> tuple:
-        """What each of the maps is to know of the interacting latents."""
-        return interacting if self.domain_embedding is None else (interacting,) * len(self.maps)
-
     def _zip(self, *tuples: tuple) -> Any:
         return zip(self.maps, *tuples, strict=True)
 
@@ -86,38 +89,33 @@ class BlockMap(InteractionMap):
         return observable
 
     def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
-        for block, part, latent in self._zip(point.blocks, self._spread(interacting)):
+        latents = interacting if self._is_joint else (interacting,) * len(self.maps)
+        for block, part, latent in self._zip(point.blocks, latents):
             observable = block.translate_at(observable, part, latent)
         return observable
 
     def shifts(self, point: Natural, xs: Any) -> Any:
         shifts = tuple(block.shifts(part, xs) for block, part in self._zip(point.blocks))
-        return shifts if self.domain_embedding is None else functools.reduce(operator.add, shifts)
+        if not self._is_joint:
+            return functools.reduce(operator.add, shifts)
+        manifold: Any = self.domain_embedding.sub_man
+        return ProductPoint(shifts, manifold, Coordinates.NATURAL)
 
     def translate_domain(self, latent: Natural, shift: Any) -> Natural:
-        if self.domain_embedding is not None:
-            return self.domain_embedding.translate(latent, shift)
-        for block, part in self._zip(shift):
-            latent = block.translate_domain(latent, part)
-        return latent
+        return self.domain_embedding.translate(latent, shift)
 
     def project_domain(self, latent: Mean) -> Any:
-        if self.domain_embedding is not None:
-            return self.domain_embedding.project(latent)
-        return tuple(block.project_domain(latent) for block in self.maps)
+        return self.domain_embedding.project(latent)
 
     def translations(self, latent: Natural, shifts: Any) -> Translations:
         batch = jax.tree.map(lambda leaf: leaf[None], latent)
-        if self.domain_embedding is not None:
-            return self.domain_embedding.translations(batch, shifts)
-        return map_translations(
-            latent.manifold, self.translate_domain, self.project_domain, batch, shifts
-        )
+        return self.domain_embedding.translations(batch, shifts)
 
     def outer_sum(
         self, xs: Any, projections: Any, weights: Float[Array, " n"]
     ) -> tuple[Mean, Mean]:
-        parts = self._spread(projections)
+        joint = self._is_joint
+        parts = projections.components if joint else (projections,) * len(self.maps)
         sums = [block.outer_sum(xs, part, weights) for block, part in self._zip(parts)]
         blocks = tuple(interaction for _, interaction in sums)
         return sums[0][0], BlockMapPoint(blocks, self, Coordinates.MEAN)

@@ -131,8 +131,8 @@ class InteractionMap(Manifold):
 
     @property
     @abstractmethod
-    def domain_embedding(self) -> LinearEmbedding | None:
-        """The embedding of the one interacting latent statistic, if there is but one."""
+    def domain_embedding(self) -> LinearEmbedding:
+        """The embedding of the interacting latent statistic, or of several jointly."""
 
     @property
     @abstractmethod

@@ -17,12 +17,10 @@ from harmonium.geometry.embedding import (
     LinearEmbedding,
     RestrictionEmbedding,
     Translations,
-    compose,
-    map_translations,
 )
 from harmonium.geometry.point import Coordinates, Mean, Natural, relabel
+from harmonium.harmoniums.components import LatentShifts, map_parts
 from harmonium.harmoniums.condense import two_moment_sample
-from harmonium.harmoniums.embedding import ObservableEmbedding
 from harmonium.harmoniums.harmonium import Harmonium, Joint, as_batch, first_of
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
@@ -302,7 +300,11 @@ class Conjugated(Harmonium, Differentiable, Generative):
         return self.int_man.translations(point.latent, shifts)
 
     def observable_translations(
-        self, inner: LinearEmbedding, points: Natural, shifts: Natural
+        self,
+        inner: LinearEmbedding,
+        points: Natural,
+        shifts: Natural,
+        latent: LatentShifts = None,
     ) -> Translations:
         """`Translations` of this model by shifts of its observable; a performance hook.
 
@@ -311,9 +313,9 @@ class Conjugated(Harmonium, Differentiable, Generative):
         - `inner`: the embedding of the shifts' manifold in `obs_man`.
         - `points`: a batch of M natural points of this model.
         - `shifts`: a batch of N natural points of `inner.sub_man`.
+        - `latent`: the same for shifts of the latent; projections are then pairs.
         """
-        both = compose(ObservableEmbedding(self), inner)
-        return map_translations(self, both.translate, both.project, points, shifts)
+        return map_parts(self, inner, points, shifts, latent)
 
     def posterior_statistics(self, point: Natural, x: Any) -> Mean:
         r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,

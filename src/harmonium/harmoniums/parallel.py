@@ -11,11 +11,19 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
+from harmonium.families.categorical import Categorical
 from harmonium.geometry.block_map import BlockMap, BlockMapPoint
-from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    RestrictionEmbedding,
+    Translations,
+)
+from harmonium.geometry.joint_embedding import ComponentEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
-from harmonium.geometry.product import ComponentEmbedding, ProductPoint
+from harmonium.geometry.product import ProductPoint
 from harmonium.geometry.structure import cached_property
+from harmonium.harmoniums.components import LatentShifts, map_parts, translate_states
 from harmonium.harmoniums.conjugated import Conjugated
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
@@ -146,6 +154,18 @@ class Parallel(SideBySide):
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
         rhos, chi = self._conjugation_parameters(likelihood)
         return functools.reduce(operator.add, rhos), chi
+
+    def observable_translations(
+        self,
+        inner: LinearEmbedding,
+        points: Natural,
+        shifts: Natural,
+        latent: LatentShifts = None,
+    ) -> Translations:
+        """By components, if the latent is a category."""
+        by_state = isinstance(self.pst_man, Categorical)
+        translate = translate_states if by_state else map_parts
+        return translate(self, inner, points, shifts, latent)
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
