@@ -139,6 +139,14 @@ TREES: dict[str, Callable[[], Any]] = {
     ),
     "tree": lambda: _tree(FULL),
     "tree_posterior_diagonal": lambda: _tree(DIAGONAL),
+    "tree_of_normals_and_categories": lambda: hm.stack(
+        hm.Beside(hm.factor_analysis(2, 1), hm.Mixture(hm.Poisson(), 2)),
+        hm.Mixture(hm.Product(_normal(1), hm.Categorical(2)), 2),
+    ),
+    "tree_of_normals": lambda: hm.stack(
+        hm.Beside(hm.factor_analysis(2, 1), hm.factor_analysis(2, 2)),
+        hm.Parallel(_linear(_normal(1), _normal(1)), _linear(_normal(2), _normal(1))),
+    ),
     "tree_uneven": lambda: _uneven(FULL),
     "tree_uneven_posterior_diagonal": lambda: _uneven(DIAGONAL),
 }

@@ -320,6 +320,22 @@ def test_leaves_at_three_depths_below_a_normal_root():
     np.testing.assert_allclose(densities, dense.logpdf(joined), rtol=1e-9)
 
 
+def test_views_are_scaled_and_shifted_each_by_its_own_map():
+    model = hm.Parallel(
+        hm.factor_analysis(2, 1), hm.LinearGaussianModel(hm.Normal(2), hm.Normal(1))
+    )
+    point = model.initialize(KEY)
+    first, second = model.observable_sample(jax.random.key(1), point, (4,))
+    scales = jnp.asarray([2.0, 0.5]), jnp.asarray([[1.0, 0.3], [-0.2, 0.7]])
+    shifts = jnp.asarray([1.0, -2.0]), jnp.asarray([0.4, 0.0])
+    pushed = model.push_forward(point, scales, shifts)
+    images = first * scales[0][None] + shifts[0][None], second @ scales[1].T + shifts[1][None]
+    # log |2 * 0.5| = 0 for the first view
+    expected = model.log_observable_densities(point, (first, second))
+    expected = expected - jnp.log(jnp.linalg.det(scales[1]))
+    np.testing.assert_allclose(model.log_observable_densities(pushed, images), expected, rtol=1e-9)
+
+
 def test_naive_bayes_over_mixed_views_by_enumeration():
     model = hm.Parallel(
         hm.Mixture(hm.Categorical(3), 2), hm.Mixture(hm.Poisson(), 2), hm.Mixture(hm.Bernoulli(), 2)

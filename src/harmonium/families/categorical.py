@@ -116,6 +116,18 @@ class Categorical(LogOdds):
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Int[Array, ""]:
         return jax.random.categorical(key, self._log_odds(point))
 
+    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
+        """The point itself, for the identity only: no scale, and no shift.
+
+        The reference, 0, is as good as no shift: its statistic is zero.
+        """
+        self.check_single(point)
+        if scale is None and (shift is None or (isinstance(shift, int) and shift == 0)):
+            return point
+        raise TypeError(
+            f"observations of {self} cannot be scaled and shifted: they are categories."
+        )
+
     def top_probabilities(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
         return self.probabilities(point)
 

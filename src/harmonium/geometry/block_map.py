@@ -136,7 +136,7 @@ class BlockMap(InteractionMap):
         return BlockMapPoint(blocks, self, point.coordinates)
 
     def substitute_domain(self, point: Natural, scale: Any) -> Natural:
-        blocks = tuple(
-            block.substitute_domain(part, scale) for block, part in self._zip(point.blocks)
-        )
+        scales = scale if self._is_joint and scale is not None else (scale,) * len(self.maps)
+        triples = self._zip(point.blocks, scales)
+        blocks = tuple(block.substitute_domain(part, own) for block, part, own in triples)
         return BlockMapPoint(blocks, self, point.coordinates)

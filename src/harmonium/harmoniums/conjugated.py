@@ -101,16 +101,16 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def standardize_under(self, point: Natural, latent: Mean) -> Natural:
         """`standardize` for given expected latent statistics in the prior, on `pst_man`."""
 
-    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
+    def standardizing_map(self, marginal: Mean) -> tuple[Any, Any] | None:
         """The $B$ and $c$ for which $y$ in $z = B y + c$ is standardised, if there is such a map.
 
-        A performance hook of models whose interacting latents are real vectors.
+        A performance hook of models whose interacting latents are real vectors or categories.
 
         **Arguments:**
 
         - `marginal`: mean, the interacting latent's marginal in the prior, on `pst_man`.
 
-        **Returns:** what `substitute_latent` takes, or `None` where latents are not real vectors.
+        **Returns:** what `substitute_latent` takes, or `None` where there is no such map.
         """
         return None
 

@@ -144,6 +144,11 @@ class Mixture(Conjugated):
         """The point itself: a categorical has nothing to standardise."""
         return point
 
+    def standardizing_map(self, marginal: Mean) -> tuple[None, int]:
+        """The identity: no scale, and for a shift the reference, whose statistic is zero."""
+        self.pst_man.check_single(marginal)
+        return None, 0
+
     def observable_translations(
         self,
         inner: LinearEmbedding,

@@ -178,7 +178,7 @@ class Parallel(SideBySide):
         standardizing = self.standardizing_map(latent)
         return point if standardizing is None else self.substitute_latent(point, *standardizing)
 
-    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
+    def standardizing_map(self, marginal: Mean) -> tuple[Any, Any] | None:
         """That of the first part."""
         return self.harmoniums[0].standardizing_map(marginal)
 
@@ -265,6 +265,16 @@ class Beside(SideBySide):
             )
         ]
         return self._join(points)
+
+    def standardizing_map(self, marginal: Mean) -> tuple[tuple, tuple] | None:
+        """Tuples of scales and of shifts, if there are several parts and all have such maps."""
+        self.pst_man.check_single(marginal)
+        pairs = zip(self.harmoniums, marginal.components, strict=True)
+        maps: Any = [part.standardizing_map(own) for part, own in pairs]
+        if len(maps) == 1 or any(own is None for own in maps):
+            return None
+        scales, shifts = zip(*maps, strict=True)
+        return scales, shifts
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         keys = jax.random.split(key, len(self.harmoniums))
