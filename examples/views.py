@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from charts import plt, save
-from fitting import Pseudo, fit_em, mean_log_likelihood
+from fitting import Pseudo, fit_em, mean_log_likelihood, random_starts
 from matplotlib import colormaps
 from pictures import draw_images
 from sklearn.datasets import load_digits
@@ -88,23 +88,9 @@ def build_tree(n_strokes, n_classes):
     return hm.stack(alphabets, classes)
 
 
-@eqx.filter_jit
-def starts(model, keys, xs):
-    """Random starts: strokes near random quarters, and for the tree random classes above them."""
-
-    def start(key):
-        if not isinstance(model, hm.Hierarchical):
-            return model.initialize_from_sample(key, xs)
-        lower_key, upper_key = jax.random.split(key)
-        lower = model.lwr_hrm.initialize_from_sample(lower_key, xs)
-        return model.from_levels(lower, model.upr_hrm.initialize(upper_key))
-
-    return jax.vmap(start)(keys)
-
-
 def fit(name, model, train, held_out, n_starts, n_steps):
     """EM. Pseudo-observations from one of the starts keep all strokes and classes possible."""
-    batch = starts(model, jax.random.split(jax.random.key(0), n_starts), train)
+    batch = random_starts(model, jax.random.key(0), train, n_starts)
     share = N_PSEUDO / (N_PSEUDO + len(jax.tree.leaves(train)[0]))
     pseudo = Pseudo(eqx.filter_jit(model.to_mean)(batch[0]), share)
     params = fit_em(model, batch, train, pseudo, n_steps, name=name).params

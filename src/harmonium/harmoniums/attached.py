@@ -105,7 +105,7 @@ class Attached(Conjugated):
         return Attached(attached, self.lat_emb, self.pst_prr_emb)
 
     def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        """The point itself: the larger latent is not this one's to change."""
+        """The point itself: the other harmoniums over the larger latent would have to follow."""
         return point
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
