@@ -139,6 +139,16 @@ TREES: dict[str, Callable[[], Any]] = {
     ),
     "tree": lambda: _tree(FULL),
     "tree_posterior_diagonal": lambda: _tree(DIAGONAL),
+    "tree_of_normals_and_categories": lambda: hm.stack(
+        hm.Beside(hm.factor_analysis(2, 1), hm.Mixture(hm.Poisson(), 2)),
+        hm.Mixture(hm.Product(_normal(1), hm.Categorical(2)), 2),
+    ),
+    "tree_of_normals": lambda: hm.stack(
+        hm.Beside(hm.factor_analysis(2, 1), hm.factor_analysis(2, 2)),
+        hm.Parallel(_linear(_normal(1), _normal(1)), _linear(_normal(2), _normal(1))),
+    ),
+    "tree_uneven": lambda: _uneven(FULL),
+    "tree_uneven_posterior_diagonal": lambda: _uneven(DIAGONAL),
 }
 
 
@@ -148,6 +158,16 @@ def _tree(posterior: Any) -> Any:
     leaves = [_linear(_normal(2, DIAGONAL), latent) for latent in latents]
     views = [hm.Mixture(latent, 2) for latent in latents]
     return hm.stack(hm.Beside(*leaves), hm.Parallel(*views))
+
+
+def _uneven(posterior: Any) -> Any:
+    """A factor analysis under a mixture, and a count that hangs from the mixture directly."""
+    latent = _normal(2, posterior)
+    deep = hm.stack(_linear(_normal(2, DIAGONAL), latent), hm.Mixture(latent, 2))
+    count = hm.Mixture(hm.Poisson(), 2)
+    return hm.Parallel(
+        deep, hm.Attached(count, hm.PosteriorEmbedding(deep.pst_man), deep.pst_prr_emb)
+    )
 
 
 MIXTURES_OF_HARMONIUMS: dict[str, Callable[[], Any]] = {
@@ -184,6 +204,7 @@ CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES | MIXTU
 MANIFOLDS: dict[str, Callable[[], Any]] = {
     "euclidean": lambda: hm.Euclidean(3),
     "null": lambda: hm.Null(),
+    "manifold_tuple": lambda: hm.ManifoldTuple((hm.Euclidean(3), _normal(2))),
     "pair": lambda: hm.Pair(hm.Euclidean(2), _normal(2)),
     "location_map": lambda: hm.factor_analysis(3, 2).int_man,
     "normal_map": lambda: hm.LinearMap(
@@ -235,6 +256,15 @@ EMBEDDINGS: dict[str, Callable[[], Any]] = {
     ),
     "mixture": lambda: hm.MixtureEmbedding(
         _diagonal_in_full(), hm.Mixture(_normal(2, DIAGONAL), 3), hm.Mixture(_normal(2), 3)
+    ),
+    "joint": lambda: hm.JointEmbedding(
+        (
+            hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
+            hm.ComposedEmbedding(
+                hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 0),
+                hm.LocationEmbedding(_normal(2)),
+            ),
+        )
     ),
     "observable": lambda: hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
     "observable_of_hierarchy": lambda: hm.ObservableEmbedding(_stack(3, 2)),

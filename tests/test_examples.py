@@ -105,3 +105,16 @@ def test_univariate_families_are_fitted(example, tmp_path, capsys):
     assert best == ["inverse gamma", "Laplace", "beta"]
     assert "nan" not in printed
     assert picture.stat().st_size > 10_000
+
+
+def test_views_of_digits_are_tied_by_a_tree(example, tmp_path, capsys):
+    views = example("views")
+    picture = tmp_path / "views.png"
+    views.main(picture, n_strokes=4, n_classes=5, n_starts=2, n_steps=20)
+    printed = capsys.readouterr().out
+    assert printed.index("\ntree") < printed.index("\nindependent quarters")
+    assert printed.index("\ntree") < printed.index("\nflat mixture")
+    # Quarters tell something about each other, so that hidden ones can be filled in.
+    shares = [int(line.split()[-1].rstrip("%")) for line in printed.splitlines() if "%" in line]
+    assert len(shares) == 4 and min(shares) > 0
+    assert picture.stat().st_size > 10_000

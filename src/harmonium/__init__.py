@@ -49,6 +49,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         Translations,
         TupleEmbedding,
     )
+    from harmonium.geometry.joint_embedding import ComponentEmbedding, JointEmbedding
     from harmonium.geometry.linear_map import (
         InteractionMap,
         LinearMap,
@@ -65,7 +66,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
         dot,
         gradient,
     )
-    from harmonium.geometry.product import ComponentEmbedding, Null, Pair, ProductPoint
+    from harmonium.geometry.product import ManifoldTuple, Null, Pair, ProductPoint
+    from harmonium.harmoniums.attached import Attached
     from harmonium.harmoniums.conjugated import Conjugated
     from harmonium.harmoniums.embedding import (
         InteractionEmbedding,
@@ -95,6 +97,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AffineMap",
     "AffinePoint",
+    "Attached",
     "Bernoulli",
     "Bernoullis",
     "Beside",
@@ -132,6 +135,7 @@ __all__ = [
     "InverseGamma",
     "InverseGaussian",
     "Joint",
+    "JointEmbedding",
     "Laplace",
     "LatentHarmoniumEmbedding",
     "LinearEmbedding",
@@ -142,6 +146,7 @@ __all__ = [
     "LocationShape",
     "LogNormal",
     "Manifold",
+    "ManifoldTuple",
     "Mean",
     "MixedInteraction",
     "Mixture",

@@ -49,6 +49,7 @@ PERFORMANCE_HOOKS = {
     ("LinearEmbedding", "sum_statistics"): "both sums in one pass over the data",
     ("LinearEmbedding", "translate_through"): "only the part of the point that changes",
     ("LinearEmbedding", "translations"): "factorisations shared between all shifts",
+    ("LinearEmbedding", "translations_beside"): "factorisations shared between all shifts",
     ("LinearEmbedding", "translations_through"): "factorisations shared between all shifts",
     ("Differentiable", "mask"): "families of vectors and of several variables have finer masks",
     ("Differentiable", "harmless"): "zeros are not in every support",

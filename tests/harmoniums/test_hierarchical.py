@@ -138,3 +138,13 @@ def test_restricted_posteriors_refuse_priors_they_cannot_hold(posterior, getkey)
             model.make_likelihood(lower.observable, model.int_man.adopt(lower.interaction)),
             prior,
         )
+
+
+def test_a_start_from_a_sample_goes_on_from_categories():
+    """A mixture of counts, whose components depend on a class above."""
+    model = hm.stack(hm.Mixture(hm.Poisson(), 3), hm.Mixture(hm.Categorical(3), 2))
+    xs = jnp.asarray(np.random.default_rng(0).poisson([3.0, 30.0, 90.0], (40, 3)).reshape(-1))
+    start = model.initialize_from_sample(jax.random.key(0), xs)
+    assert bool(model.in_domain(start))
+    draws = model.observable_sample(jax.random.key(1), start, (400,))
+    assert 0.5 < float(jnp.mean(draws)) / float(jnp.mean(xs)) < 2

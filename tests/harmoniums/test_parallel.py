@@ -38,3 +38,12 @@ def test_views_that_do_not_fit_do_not_stack():
     leaves = hm.Beside(FACTORS, hm.factor_analysis(2, 1))
     with pytest.raises(TypeError, match="levels do not fit"):
         hm.stack(leaves, hm.Parallel(hm.Mixture(hm.Normal(1), 2), hm.Mixture(hm.Normal(1), 2)))
+
+
+def test_joint_embeddings_are_into_one_manifold():
+    product = hm.Product(hm.Normal(2), hm.Categorical(3))
+    first = hm.ComponentEmbedding(product, 0)
+    with pytest.raises(ValueError, match="at least one"):
+        hm.JointEmbedding(())
+    with pytest.raises(TypeError, match="into the same manifold"):
+        hm.JointEmbedding((first, hm.LocationEmbedding(hm.Normal(2))))

@@ -43,10 +43,14 @@ def _levels(model, point):
         model, point = model.prr_man, model.prior(point)
 
 
-def _is_standardised(harmonium):
-    """Whether its latents are real vectors, those of several views by their first one."""
-    first = harmonium.harmoniums[0] if isinstance(harmonium, hm.Parallel) else harmonium
-    return isinstance(first, hm.LinearGaussianModel)
+def _normals(lower, latent):
+    """The linear Gaussian parts of a level, of views the first, and their parts of the latent."""
+    if isinstance(lower, hm.Beside):
+        parts = getattr(latent, "components", (None,) * len(lower.harmoniums))
+        pairs = zip(lower.harmoniums, parts, strict=True)
+        return [found for part, own in pairs for found in _normals(part, own)]
+    first = lower.harmoniums[0] if isinstance(lower, hm.Parallel) else lower
+    return [(first, latent)] if isinstance(first, hm.LinearGaussianModel) else []
 
 
 def _standard_moments(model, point):
@@ -54,14 +58,13 @@ def _standard_moments(model, point):
     point = model.standardize(point)
     moments = []
     for level, marginal in _levels(model, point):
-        lower = level.lwr_hrm if isinstance(level, hm.Hierarchical) else level
-        if _is_standardised(lower):
-            prior = level.prr_man.to_mean(level.prior(marginal))
-            latent = prior.observable if isinstance(level, hm.Hierarchical) else prior
-            structure = latent.manifold.covariance_structure
-            n = latent.manifold.data_dim
-            second = structure.dense(structure.matrix_from_moment(latent.shape, n), n)
-            moments.append((latent.location, second - jnp.outer(latent.location, latent.location)))
+        stacked = isinstance(level, hm.Hierarchical)
+        prior = level.prr_man.to_mean(level.prior(marginal))
+        lower, latent = (level.lwr_hrm, prior.observable) if stacked else (level, prior)
+        for _, own in _normals(lower, latent):
+            structure, n = own.manifold.covariance_structure, own.manifold.data_dim
+            second = structure.dense(structure.matrix_from_moment(own.shape, n), n)
+            moments.append((own.location, second - jnp.outer(own.location, own.location)))
     return point, moments
 
 
@@ -79,14 +82,12 @@ def _standard_part(covariance, structure):
 
 
 def _posterior_structures(model):
-    structures = []
+    levels = []
     while isinstance(model, hm.Hierarchical):
-        if _is_standardised(model.lwr_hrm):
-            structures.append(model.lwr_hrm.pst_man.covariance_structure)
+        levels.append(model.lwr_hrm)
         model = model.upr_hrm
-    if _is_standardised(model):
-        structures.append(model.pst_man.covariance_structure)
-    return structures
+    parts = [part for level in [*levels, model] for part, _ in _normals(level, None)]
+    return [part.pst_man.covariance_structure for part in parts]
 
 
 @over(names_where(_has_real_latents))

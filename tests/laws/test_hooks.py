@@ -54,11 +54,12 @@ def test_closed_forms_of_to_natural_equal_the_numerical_dual(case):
     case.close(found, case.jit("to_natural")(case.mean), 3e4)
 
 
-def _into_normals():
-    return [name for name in EMBEDDINGS if isinstance(EMBEDDINGS[name]().amb_man, hm.Normal)]
+def _into_families():
+    kinds = hm.Normal, hm.Product
+    return [name for name in EMBEDDINGS if isinstance(EMBEDDINGS[name]().amb_man, kinds)]
 
 
-@pytest.mark.parametrize("name", _into_normals())
+@pytest.mark.parametrize("name", _into_families())
 def test_translations_of_an_embedding_equal_those_mapped_one_by_one(name, getkey):
     embedding = EMBEDDINGS[name]()
     points = jax.vmap(embedding.amb_man.initialize)(jax.random.split(getkey(), 2))

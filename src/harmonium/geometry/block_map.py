@@ -9,10 +9,11 @@ import jax
 from jaxtyping import Array, Float
 
 from harmonium.geometry.embedding import LinearEmbedding, Translations, map_translations
+from harmonium.geometry.joint_embedding import JointEmbedding
 from harmonium.geometry.linear_map import InteractionMap, check_sub_statistics
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
-from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import AnyArray, Structure
+from harmonium.geometry.product import ProductPoint, check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.structure import AnyArray, Structure, cached_property
 
 
 class BlockMapPoint(Point):
@@ -38,7 +39,7 @@ class BlockMap(InteractionMap):
     """A sum of linear maps between the same latent and observable manifolds.
 
     Each may reach another part of the latent and of the observable. Where all reach the same part
-    of the latent, their shifts add up.
+    of the latent, their shifts add up; where one of them reaches several, shifts are tuples.
 
     **Fields:** `maps`.
     """
@@ -47,9 +48,17 @@ class BlockMap(InteractionMap):
 
     @property
     def domain_embedding(self) -> LinearEmbedding | None:
-        """That of all the maps if they agree."""
+        """That of all the maps if they agree, and a joint embedding of all if they don't."""
+        embeddings: Any = tuple(block.domain_embedding for block in self.maps)
+        if None in embeddings:
+            return None
+        return JointEmbedding(embeddings) if self._is_joint else embeddings[0]
+
+    @cached_property
+    def _is_joint(self) -> bool:
+        """Whether the maps reach different parts of the latent."""
         first, *others = (block.domain_embedding for block in self.maps)
-        return first if all(other == first for other in others) else None
+        return first is None or any(other != first for other in others)
 
     @property
     def sub_statistics(self) -> tuple:
@@ -73,10 +82,6 @@ class BlockMap(InteractionMap):
     ) -> Point:
         return BlockMapPoint(unravel_parts(self.maps, vector, coordinates), self, coordinates)
 
-    def _spread(self, interacting: Any) -> tuple:
-        """What each of the maps is to know of the interacting latents."""
-        return interacting if self.domain_embedding is None else (interacting,) * len(self.maps)
-
     def _zip(self, *tuples: tuple) -> Any:
         return zip(self.maps, *tuples, strict=True)
 
@@ -86,13 +91,19 @@ class BlockMap(InteractionMap):
         return observable
 
     def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
-        for block, part, latent in self._zip(point.blocks, self._spread(interacting)):
+        latents = interacting if self._is_joint else (interacting,) * len(self.maps)
+        for block, part, latent in self._zip(point.blocks, latents):
             observable = block.translate_at(observable, part, latent)
         return observable
 
     def shifts(self, point: Natural, xs: Any) -> Any:
         shifts = tuple(block.shifts(part, xs) for block, part in self._zip(point.blocks))
-        return shifts if self.domain_embedding is None else functools.reduce(operator.add, shifts)
+        if not self._is_joint:
+            return functools.reduce(operator.add, shifts)
+        if self.domain_embedding is None:
+            return shifts
+        manifold: Any = self.domain_embedding.sub_man
+        return ProductPoint(shifts, manifold, Coordinates.NATURAL)
 
     def translate_domain(self, latent: Natural, shift: Any) -> Natural:
         if self.domain_embedding is not None:
@@ -110,14 +121,16 @@ class BlockMap(InteractionMap):
         batch = jax.tree.map(lambda leaf: leaf[None], latent)
         if self.domain_embedding is not None:
             return self.domain_embedding.translations(batch, shifts)
-        return map_translations(
-            latent.manifold, self.translate_domain, self.project_domain, batch, shifts
-        )
+        family = latent.manifold
+        return map_translations(family, self.translate_domain, self.project_domain, batch, shifts)
 
     def outer_sum(
         self, xs: Any, projections: Any, weights: Float[Array, " n"]
     ) -> tuple[Mean, Mean]:
-        parts = self._spread(projections)
+        if not self._is_joint:
+            parts = (projections,) * len(self.maps)
+        else:
+            parts = projections if self.domain_embedding is None else projections.components
         sums = [block.outer_sum(xs, part, weights) for block, part in self._zip(parts)]
         blocks = tuple(interaction for _, interaction in sums)
         return sums[0][0], BlockMapPoint(blocks, self, Coordinates.MEAN)
@@ -138,7 +151,7 @@ class BlockMap(InteractionMap):
         return BlockMapPoint(blocks, self, point.coordinates)
 
     def substitute_domain(self, point: Natural, scale: Any) -> Natural:
-        blocks = tuple(
-            block.substitute_domain(part, scale) for block, part in self._zip(point.blocks)
-        )
+        scales = scale if self._is_joint and scale is not None else (scale,) * len(self.maps)
+        triples = self._zip(point.blocks, scales)
+        blocks = tuple(block.substitute_domain(part, own) for block, part, own in triples)
         return BlockMapPoint(blocks, self, point.coordinates)

@@ -124,16 +124,22 @@ class InteractionMap(Manifold):
 
     @abstractmethod
     def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        """The interaction of `y` with `x = scale y + shift`, where `x` has this one."""
+        """The interaction of `y` with `x = scale y + shift`, where `x` has this one.
+
+        Scale and shift have the form of observations: tuples for products.
+        """
 
     @abstractmethod
     def substitute_domain(self, point: Natural, scale: Any) -> Natural:
-        """The interaction with `y` where `z = scale y`, if `z` has this one."""
+        """The interaction with `y` where `z = scale y`, if `z` has this one.
+
+        A tuple of scales where several parts of the latent interact.
+        """
 
     @property
     @abstractmethod
     def domain_embedding(self) -> LinearEmbedding | None:
-        """The embedding of the one interacting latent statistic, if there is but one."""
+        """The embedding of the interacting latent statistic, or of several jointly, if any is."""
 
     @property
     @abstractmethod
@@ -267,7 +273,7 @@ class LinearMap(InteractionMap):
 
     def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
         family: Any = self.cod_emb.sub_man
-
+        scale, shift = (None if a is None else self.cod_emb.observe(a) for a in (scale, shift))
         origin = family.substitute(family.zeros(), scale, shift)
 
         def replace(column: Point) -> Point:

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from harmonium.geometry.embedding import TupleEmbedding
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Point
 from harmonium.geometry.structure import AnyArray, Structure
@@ -118,6 +117,15 @@ class Pair(AbstractProduct):
         return (self.first, self.second)
 
 
+class ManifoldTuple(AbstractProduct):
+    """Any number of manifolds side by side.
+
+    **Fields:** `parts`, the manifolds.
+    """
+
+    parts: tuple = eqx.field(static=True)
+
+
 class Null(AbstractProduct):
     """The manifold with nothing in it: one point, no coordinates."""
 
@@ -125,41 +133,3 @@ class Null(AbstractProduct):
     def parts(self) -> tuple:
         """None."""
         return ()
-
-
-class ComponentEmbedding(TupleEmbedding):
-    """One component of a product; an observation of it is that entry of the tuple observed.
-
-    **Fields:** `product`, and the `index` of the component, from 0.
-    """
-
-    product: AbstractProduct = eqx.field(static=True)
-    index: int = eqx.field(static=True)
-
-    def __check_init__(self):
-        if not 0 <= self.index < len(self.product.parts):
-            raise IndexError(
-                f"{self.product} has {len(self.product.parts)} components, there is no component "
-                f"{self.index}."
-            )
-
-    @property
-    def sub_man(self) -> Manifold:
-        """The component's manifold."""
-        return self.product.parts[self.index]
-
-    @property
-    def amb_man(self) -> Manifold:
-        """The product."""
-        return self.product
-
-    def component(self, point: Point) -> Point:
-        return point.components[self.index]
-
-    def replace(self, point: Point, component: Point) -> Point:
-        components = list(point.components)
-        components[self.index] = component
-        return ProductPoint(tuple(components), self.product, point.coordinates)
-
-    def observe(self, x: Any) -> Any:
-        return x[self.index]

@@ -13,11 +13,9 @@ from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     Translations,
-    compose,
-    map_translations,
 )
 from harmonium.geometry.point import Coordinates, Mean, Natural, relabel
-from harmonium.harmoniums.embedding import ObservableEmbedding
+from harmonium.harmoniums.components import LatentShifts, map_parts
 from harmonium.harmoniums.harmonium import ComponentSums, Joint
 from harmonium.harmoniums.inference import ExactInference
 
@@ -91,16 +89,16 @@ class Conjugated(ExactInference):
         - `embedding`: of `obs_man` into the fuller manifold.
         """
 
-    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
+    def standardizing_map(self, marginal: Mean) -> tuple[Any, Any] | None:
         """The $B$ and $c$ for which $y$ in $z = B y + c$ is standardised, if there is such a map.
 
-        A performance hook of models whose interacting latents are real vectors.
+        A performance hook of models whose interacting latents are real vectors or categories.
 
         **Arguments:**
 
         - `marginal`: mean, the interacting latent's marginal in the prior, on `pst_man`.
 
-        **Returns:** what `substitute_latent` takes, or `None` where latents are not real vectors.
+        **Returns:** what `substitute_latent` takes, or `None` where there is no such map.
         """
         return None
 
@@ -239,7 +237,11 @@ class Conjugated(ExactInference):
         return self.sample(key, point, shape).observable
 
     def observable_translations(
-        self, inner: LinearEmbedding, points: Natural, shifts: Natural
+        self,
+        inner: LinearEmbedding,
+        points: Natural,
+        shifts: Natural,
+        latent: LatentShifts = None,
     ) -> Translations:
         """`Translations` of this model by shifts of its observable; a performance hook.
 
@@ -248,9 +250,9 @@ class Conjugated(ExactInference):
         - `inner`: the embedding of the shifts' manifold in `obs_man`.
         - `points`: a batch of M natural points of this model.
         - `shifts`: a batch of N natural points of `inner.sub_man`.
+        - `latent`: the same for shifts of the latent; projections are then pairs.
         """
-        both = compose(ObservableEmbedding(self), inner)
-        return map_translations(self, both.translate, both.project, points, shifts)
+        return map_parts(self, inner, points, shifts, latent)
 
     # --- latents, up to affine maps
 

@@ -4,9 +4,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.chunks import batch_length
 from harmonium.families.normal import Normal
 from harmonium.geometry.diagonal import Diagonal
 from harmonium.geometry.embedding import (
@@ -168,13 +170,29 @@ class Hierarchical(Conjugated):
         return self.join_dominated(self._from_lower(likelihood), upper)
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        """The lower level from the sample, the upper from expected latents of the sample."""
+        """The lower level from the sample, the upper from the latents of the sample.
+
+        These are expected latents if they are real vectors, and samples of the posterior if not.
+        """
         lower_key, upper_key = jax.random.split(key)
         lower = self.lwr_hrm.initialize_from_sample(lower_key, xs)
-        latents = self.lwr_hrm.expected_latents(lower, xs)
+        latents = self._latents_of(jax.random.fold_in(upper_key, 0), lower, xs)
         upper = self.upr_hrm.initialize_from_sample(upper_key, latents)
         likelihood = self.lwr_hrm.likelihood_function(lower)
         return self.join_dominated(self._from_lower(likelihood), upper)
+
+    def _latents_of(self, key: PRNGKeyArray, lower: Natural, xs: Any) -> Any:
+        """An observation of the upper level for each of the lower."""
+        family = self.lwr_hrm.pst_man
+        forms = jax.tree.leaves(family.observation)
+        if all(jnp.issubdtype(form.dtype, jnp.floating) for form in forms):
+            return self.lwr_hrm.expected_latents(lower, xs)
+        keys = jax.random.split(key, batch_length(xs))
+
+        def draw(own: PRNGKeyArray, x: Any) -> Any:
+            return family.sample_one(own, self.lwr_hrm.posterior_at(lower, x))
+
+        return jax.vmap(draw)(keys, self.obs_man.check_data(xs))
 
     # --- levels
 

@@ -29,6 +29,12 @@ from harmonium.geometry.point import (
     stack_points,
 )
 from harmonium.geometry.structure import cached_property
+from harmonium.harmoniums.components import (
+    LatentShifts,
+    project_weights,
+    shift_log_odds,
+    translate_components,
+)
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import PartialConjugation
 
@@ -151,44 +157,23 @@ class Mixture(Conjugated):
         """The point itself: a categorical has nothing to standardise."""
         return point
 
+    def standardizing_map(self, marginal: Mean) -> tuple[None, int]:
+        """The identity: no scale, and for a shift the reference, whose statistic is zero."""
+        self.pst_man.check_single(marginal)
+        return None, 0
+
     def observable_translations(
-        self, inner: LinearEmbedding, points: Natural, shifts: Natural
+        self,
+        inner: LinearEmbedding,
+        points: Natural,
+        shifts: Natural,
+        latent: LatentShifts = None,
     ) -> Translations:
-        r"""A shift of the observable shifts every component, and reweighs them.
-
-        Mathematically, with $\psi_{nk}$ the log partition function of component $k$ translated by
-        shift $n$, $\psi_n = \log \sum_k \exp(\theta_k + \psi_{nk})$, and all means are sums over
-        components with weights $\exp(\theta_k + \psi_{nk} - \psi_n)$.
-        """
+        """A shift of the observable shifts every component, and reweighs them."""
         components = jax.vmap(self.components)(points)
-        n_points, n_components = components.batch_shape
-        n_merged = n_points * n_components
-        merged = jax.tree.map(lambda a: a.reshape(n_merged, *a.shape[2:]), components)
-        translations = inner.translations(merged, shifts)
-
-        def split(leaf: Array) -> Array:
-            return leaf.reshape(leaf.shape[0], n_points, n_components, *leaf.shape[2:])
-
-        log_odds = jnp.pad(points.latent.values, ((0, 0), (1, 0)))
-        scores = split(translations.log_partitions) + log_odds[None]
-        largest = jax.lax.stop_gradient(jnp.max(scores, axis=2))
-        shares = jnp.exp(scores - largest[:, :, None])
-        totals = jnp.sum(shares, axis=2)
-        responsibilities = shares / totals[:, :, None]
-
-        def average(leaf: Array) -> Array:
-            flat = split(leaf).reshape(*responsibilities.shape, -1)
-            summed = jnp.sum(responsibilities[..., None] * flat, axis=2)
-            return summed.reshape(*summed.shape[:2], *leaf.shape[2:])
-
-        def total(weights: Float[Array, "n m"]) -> Mean:
-            shares = weights[:, :, None] * responsibilities
-            sums = translations.total(shares.reshape(len(shares), -1))
-            sums = jax.tree.map(lambda a: a.reshape(n_points, n_components, *a.shape[1:]), sums)
-            return jax.vmap(self.from_component_sums)(sums, jnp.sum(shares, axis=0))
-
-        projections = jax.tree.map(average, translations.projections)
-        return Translations(largest + jnp.log(totals), projections, total)
+        log_odds = shift_log_odds(self.pst_man, points.latent, latent)
+        found = translate_components(components, log_odds, self.from_component_sums, inner, shifts)
+        return project_weights(self.pst_man, found, latent)
 
     # --- marginals
 

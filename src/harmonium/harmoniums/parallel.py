@@ -13,11 +13,19 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
+from harmonium.families.categorical import Categorical
 from harmonium.geometry.block_map import BlockMap, BlockMapPoint
-from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    RestrictionEmbedding,
+    Translations,
+)
+from harmonium.geometry.joint_embedding import ComponentEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
-from harmonium.geometry.product import ComponentEmbedding, ProductPoint
+from harmonium.geometry.product import ProductPoint
 from harmonium.geometry.structure import cached_property
+from harmonium.harmoniums.components import LatentShifts, map_parts, translate_states
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import PartialConjugation
 from harmonium.harmoniums.marginals import Channel
@@ -192,6 +200,18 @@ class Parallel(SideBySide):
         rho = functools.reduce(operator.add, rhos)
         return PartialConjugation(observable, interaction, rho, chi)
 
+    def observable_translations(
+        self,
+        inner: LinearEmbedding,
+        points: Natural,
+        shifts: Natural,
+        latent: LatentShifts = None,
+    ) -> Translations:
+        """By components, if the latent is a category."""
+        by_state = isinstance(self.pst_man, Categorical)
+        translate = translate_states if by_state else map_parts
+        return translate(self, inner, points, shifts, latent)
+
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
         return self._fit_parts(point, (point.latent,) * len(self.harmoniums), start)
@@ -203,7 +223,7 @@ class Parallel(SideBySide):
         standardizing = self.standardizing_map(latent)
         return point if standardizing is None else self.substitute_latent(point, *standardizing)
 
-    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array] | None:
+    def standardizing_map(self, marginal: Mean) -> tuple[Any, Any] | None:
         """That of the first part."""
         return self.harmoniums[0].standardizing_map(marginal)
 
@@ -331,6 +351,16 @@ class Beside(SideBySide):
         """Those of the parts, each from its own latent."""
         channels = self._channels(likelihood)
         return _side_by_side(channels, block_diag(*(c.loadings for c in channels)))
+
+    def standardizing_map(self, marginal: Mean) -> tuple[tuple, tuple] | None:
+        """Tuples of scales and of shifts, if there are several parts and all have such maps."""
+        self.pst_man.check_single(marginal)
+        pairs = zip(self.harmoniums, marginal.components, strict=True)
+        maps: Any = [part.standardizing_map(own) for part, own in pairs]
+        if len(maps) == 1 or any(own is None for own in maps):
+            return None
+        scales, shifts = zip(*maps, strict=True)
+        return scales, shifts
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         keys = jax.random.split(key, len(self.harmoniums))

@@ -1,0 +1,157 @@
+"""Harmoniums over a part of the latents of others: trees whose leaves are at unequal depth."""
+
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from harmonium.exponential_family.base import Differentiable
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    RestrictionEmbedding,
+    compose,
+)
+from harmonium.geometry.linear_map import InteractionMap
+from harmonium.geometry.point import Mean, Natural
+from harmonium.geometry.structure import cached_property
+from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.harmonium import PartialConjugation
+from harmonium.harmoniums.observable import marginal_distribution
+
+
+class Attached(Conjugated):
+    r"""A harmonium over one part of a larger latent: $p(x, y, z) = p(x|z)\, p(y, z)$.
+
+    The given harmonium has the latent $z$, a statistic of which is part of those of the latent
+    $(y, z)$. Where the large latent is the upper harmonium of a hierarchy, `hm.Parallel` of the
+    hierarchy and of this is a tree in which $x$ hangs directly from $z$, beside a branch with one
+    more level.
+
+    Mathematically, with the embedding $a$ of natural parameters of $z$ among those of $(y, z)$,
+    conjugation $\psi_X(\theta_X + \Theta_{XZ} s(z)) = \rho \cdot s(z) + \chi$ is conjugation over
+    $(y, z)$ with parameters $a(\rho)$ and $\chi$, as $a(\rho) \cdot s(y, z) = \rho \cdot s(z)$.
+
+    **Arguments:**
+
+    - `hrm_man`: the harmonium of $x$ and $z$, with one latent manifold for posterior and prior.
+    - `lat_emb`: the embedding $a$ of its latent manifold into the larger one, such as
+        `hm.PosteriorEmbedding(upper)` for the latent, or `hm.ObservableEmbedding(upper)` for the
+        observable of a harmonium, `hm.ComponentEmbedding(product, i)`, or compositions of these.
+    - `pst_prr_emb`: the embedding of the larger latent manifold of the posterior into that of the
+        prior, by default the identity. In parallel with a harmonium `other` whose posterior is
+        restricted, `other.pst_prr_emb`.
+    """
+
+    hrm_man: Conjugated = eqx.field(static=True)
+    lat_emb: LinearEmbedding = eqx.field(static=True)
+    pst_prr_emb: RestrictionEmbedding = eqx.field(static=True)
+
+    def __init__(
+        self,
+        hrm_man: Conjugated,
+        lat_emb: LinearEmbedding,
+        pst_prr_emb: RestrictionEmbedding | None = None,
+    ):
+        identity = IdentityEmbedding(lat_emb.amb_man)
+        self.hrm_man = hrm_man
+        self.lat_emb = lat_emb
+        self.pst_prr_emb = identity if pst_prr_emb is None else pst_prr_emb
+
+    def __check_init__(self):
+        if self.lat_emb.sub_man != self.hrm_man.lat_man:
+            raise TypeError(
+                f"lat_emb embeds {self.lat_emb.sub_man}, but the latent manifold of the attached "
+                f"harmonium is {self.hrm_man.lat_man}: these must be the same."
+            )
+        if self.lat_emb.amb_man != self.pst_prr_emb.sub_man:
+            raise TypeError(
+                f"lat_emb embeds into {self.lat_emb.amb_man}, pst_prr_emb embeds "
+                f"{self.pst_prr_emb.sub_man}: these must be the same."
+            )
+
+    @property
+    def obs_man(self) -> Any:
+        """The observable manifold of the attached harmonium."""
+        return self.hrm_man.obs_man
+
+    @property
+    def pst_man(self) -> Any:
+        """The larger latent manifold, of the posterior."""
+        return self.pst_prr_emb.sub_man
+
+    @cached_property
+    def int_man(self) -> InteractionMap:
+        """The attached harmonium's interaction, on a part of the larger latent."""
+        return self.hrm_man.int_man.compose_domain(self.lat_emb)
+
+    @property
+    def is_closed_form(self) -> bool:
+        """If the attached harmonium's likelihood has a closed-form M-step."""
+        return self.hrm_man.is_closed_form
+
+    @property
+    def is_quadratic(self) -> bool:
+        """No: of the rest of the latents nothing is known."""
+        return False
+
+    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        self.lkl_man.check_single(likelihood)
+        rho, chi = self.hrm_man.conjugation_parameters(self._to_attached(likelihood))
+        return self.pst_prr_emb.embed(self.lat_emb.embed(rho)), chi
+
+    @cached_property
+    def marginal_interaction(self) -> InteractionMap:
+        """The attached harmonium's, on a part of the prior's larger latent."""
+        embedding = compose(self.pst_prr_emb, self.lat_emb)
+        return self.hrm_man.marginal_interaction.compose_domain(embedding)
+
+    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+        """That of the attached harmonium, in a part of the larger latent."""
+        self.lkl_man.check_single(likelihood)
+        own = self.hrm_man.partial_conjugation(self._to_attached(likelihood), observed)
+        return PartialConjugation(
+            own.observable,
+            self.marginal_interaction.adopt(own.interaction),
+            self.pst_prr_emb.embed(self.lat_emb.embed(own.rho)),
+            own.chi,
+        )
+
+    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
+        return marginal_distribution(self, point)
+
+    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        attached = self.hrm_man
+        interaction = attached.int_man.adopt(point.interaction)
+        latent = self.lat_emb.project(point.latent)
+        mean = attached.point(point.observable, interaction, latent)
+        begin = None if start is None else self._to_attached(start)
+        return self._from_attached(attached.likelihood_to_natural(mean, begin))
+
+    def embed_observable(self, embedding: LinearEmbedding) -> "Attached":
+        attached = self.hrm_man.embed_observable(embedding)
+        return Attached(attached, self.lat_emb, self.pst_prr_emb)
+
+    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
+        """The point itself: the other harmoniums over the larger latent would have to follow."""
+        return point
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        return self._join(key, self.hrm_man.initialize(key))
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """The attached harmonium from the sample, with random other latents."""
+        return self._join(key, self.hrm_man.initialize_from_sample(key, xs))
+
+    def _join(self, key: PRNGKeyArray, point: Natural) -> Natural:
+        likelihood = self._from_attached(self.hrm_man.likelihood_function(point))
+        return self.join_dominated(likelihood, self.pst_man.initialize(key))
+
+    def _to_attached(self, likelihood: Natural) -> Natural:
+        attached = self.hrm_man
+        interaction = attached.int_man.adopt(likelihood.interaction)
+        return attached.make_likelihood(likelihood.observable, interaction)
+
+    def _from_attached(self, likelihood: Natural) -> Natural:
+        interaction = self.int_man.adopt(likelihood.interaction)
+        return self.make_likelihood(likelihood.observable, interaction)

@@ -1,0 +1,47 @@
+"""The code of the pages in `docs/` runs as it stands, and their pictures are there."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+def test_the_page_on_trees_fits_a_tree():
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "trees.md").read_text(), flags=re.DOTALL)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    before, after, classes = run.stdout.strip().splitlines()
+    assert float(before) + 1 < float(after)
+    probabilities = np.array(classes.strip("[]").split(), float)
+    assert len(probabilities) == 3
+    np.testing.assert_allclose(probabilities.sum(), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pictures_and_files_that_pages_name_exist(page):
+    text = page.read_text()
+    for picture in re.findall(r"\]\(([^)]*\.png)\)", text):
+        assert (DOCS / picture).exists(), picture
+    for file in re.findall(r"`((?:examples|docs|src)/[^`]*)`", text):
+        assert (DOCS.parent / file).exists(), file
+
+
+def test_the_picture_of_trees_can_be_drawn_again(tmp_path):
+    spec = importlib.util.spec_from_file_location("draw_trees", DOCS / "draw_trees.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(tmp_path / "trees.png")
+    drawn = (tmp_path / "trees.png").stat().st_size
+    kept = (DOCS / "images" / "trees.png").stat().st_size
+    assert abs(drawn - kept) < 0.2 * kept
