@@ -75,12 +75,18 @@ with install_import_hook("harmonium", "beartype.beartype"):
         ObservableEmbedding,
         PosteriorEmbedding,
     )
-    from harmonium.harmoniums.harmonium import Harmonium, HarmoniumPoint, Joint
+    from harmonium.harmoniums.harmonium import (
+        Harmonium,
+        HarmoniumPoint,
+        Joint,
+        PartialConjugation,
+    )
     from harmonium.harmoniums.hierarchical import (
         Hierarchical,
         hierarchical_mixture_of_gaussians,
         stack,
     )
+    from harmonium.harmoniums.impute import impute
     from harmonium.harmoniums.linear_gaussian import (
         LinearGaussianModel,
         factor_analysis,
@@ -91,6 +97,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture import Mixture
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
+    from harmonium.harmoniums.patterns import Patterns
 
 __version__ = "0.1.0"
 
@@ -161,6 +168,8 @@ __all__ = [
     "ObservableEmbedding",
     "Pair",
     "Parallel",
+    "PartialConjugation",
+    "Patterns",
     "Point",
     "Poisson",
     "Poissons",
@@ -190,6 +199,7 @@ __all__ = [
     "factor_analysis",
     "gradient",
     "hierarchical_mixture_of_gaussians",
+    "impute",
     "principal_component_analysis",
     "stack",
 ]

@@ -1,0 +1,95 @@
+"""Filling in what was not observed."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from harmonium.exponential_family.chunks import batch_length, map_chunks
+from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.generative import sample_many
+from harmonium.geometry.point import Natural
+from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.harmonium import as_batch, first_of
+from harmonium.harmoniums.patterns import Patterns, check_mask, group_patterns
+
+# As many rows as are filled in at once: each has the mean parameters of its whole observable.
+ROWS_AT_ONCE = 1024
+
+
+def impute(
+    model: Conjugated,
+    params: Natural,
+    xs: Any,
+    observed: Any,
+    key: PRNGKeyArray | None = None,
+    shape: tuple[int, ...] = (),
+) -> Any:
+    r"""Observations whose hidden parts are filled in, given the observed parts.
+
+    Without a key by their conditional expectations $E[x_u | x_o]$: the mean of reals and of counts
+    (which then are real numbers), the most probable category. With a key by draws from
+    $p(x_u | x_o)$: latents from their posterior given $x_o$, hidden parts given latents and $x_o$.
+
+    **Arguments:**
+
+    - `model`: a conjugated harmonium.
+    - `params`: natural, its parameters.
+    - `xs`: one observation of `model.obs_man`, or a batch of N. What is not observed may be NaN.
+    - `observed`: one mask, of the form `model.obs_man.mask`, or N: truth values, one for each entry
+        of a vector of reals, one for a category, a count, and so on.
+    - `key`: a JAX random key, for draws.
+    - `shape`: how many draws, the leading axes of the result.
+
+    **Returns:** observations with axes `(*shape, N, ...)`, or `(*shape, ...)` for a single one.
+
+    **Raises:** `TypeError` where the mean parameters of a hidden part do not tell what to expect of
+    it; draws always exist.
+    """
+    if not isinstance(model, Conjugated):
+        raise TypeError(f"impute takes a conjugated harmonium, got {model!r}.")
+    model.check_single(params)
+    leaves, forms = jax.tree.leaves(xs), jax.tree.leaves(model.obs_man.observation)
+    single = bool(leaves) and jnp.ndim(leaves[0]) == len(forms[0].shape)
+    if single:
+        xs, observed = as_batch(xs), as_batch(observed)
+    if key is not None:
+        filled = sample_many(lambda k: _draw(model, params, xs, observed, k), key, shape)
+        return jax.tree.map(lambda leaf: leaf.take(0, len(shape)), filled) if single else filled
+    if shape != ():
+        raise ValueError(f"expectations have no shape, got {shape}. Pass a key to draw instead.")
+    filled = _expect(model, params, group_patterns(model.obs_man, xs, observed, params))
+    return first_of(filled) if single else filled
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _expect(model: Conjugated, params: Natural, xs: Patterns) -> Any:
+    family: Any = model.obs_man
+
+    def fill(row: Any, mask: Any) -> Any:
+        blocks = as_batch(as_batch(row)), as_batch(mask), jnp.ones((1, 1), float_dtype(params))
+        expected = model.partial_statistics(params, *blocks).observable
+        return family.fill(row, mask, family.expected_observation(expected))
+
+    over_blocks = jax.vmap(jax.vmap(fill, (0, None)))
+    size = max(1, ROWS_AT_ONCE // xs.shape[1])
+    return xs.gather(map_chunks(lambda chunk: over_blocks(*chunk), (xs.xs, xs.observed), size))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _draw(model: Conjugated, params: Natural, xs: Any, observed: Any, key: PRNGKeyArray) -> Any:
+    family: Any = model.obs_man
+    xs = family.check_form(xs, like=params)
+    observed = check_mask(family, observed, batch=True)
+
+    def fill(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
+        latent_key, observable_key = jax.random.split(key)
+        posterior = model.partial_posterior(params, row, mask)
+        latent = model.prr_man.sample_one(latent_key, posterior)
+        likelihood = model.lkl_man.apply(model.likelihood_function(params), latent)
+        return family.sample_hidden(observable_key, likelihood, row, mask)
+
+    keys = jax.random.split(key, batch_length(xs))
+    return map_chunks(lambda chunk: jax.vmap(fill)(*chunk), (xs, observed, keys), ROWS_AT_ONCE)
