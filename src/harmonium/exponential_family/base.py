@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
@@ -380,7 +381,7 @@ class Differentiable(ExponentialFamily, Latent):
     @property
     def harmless(self) -> Any:
         """An observation to stand where nothing is observed; a hook, zeros by default."""
-        return jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), self.observation)
+        return jax.tree.map(lambda form: np.zeros(form.shape), self.observation)
 
     def fill(self, x: Any, observed: Any, other: Any) -> Any:
         """What is observed of `x`, and the rest from another observation; a hook."""

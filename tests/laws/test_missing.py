@@ -1,0 +1,85 @@
+"""What is not observed is integrated out: densities, posteriors and expected statistics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import harmonium as hm
+from tests.laws.cases import CONJUGATED, is_conjugated, over
+
+
+def _constant(family, value):
+    return jax.tree.map(lambda form: jnp.full(form.shape, value), family.mask)
+
+
+def _alternatives(family, x):
+    """What the first part of an observation may be, log weights of an integral, and a mask."""
+    if isinstance(family, hm.Product):
+        first, weights, mask = _alternatives(family.parts[0], x[0])
+        rest = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(weights), *a.shape)), x[1:])
+        others = tuple(_constant(part, True) for part in family.parts[1:])
+        return (first, *rest), weights, (mask, *others)
+    if isinstance(family, hm.Replicated):
+        first, weights, mask = _alternatives(family.family, x[0])
+        values = jnp.repeat(x[None], len(weights), axis=0).at[:, 0].set(first)
+        return values, weights, _constant(family, True).at[0].set(mask)
+    if isinstance(family, hm.Normal):
+        # The trapezoidal rule is exact to rounding for normals this much wider than its step.
+        grid, step = np.linspace(-60, 60, 801, retstep=True)
+        values = jnp.repeat(x[None], len(grid), axis=0).at[:, 0].set(grid)
+        return values, np.full(len(grid), np.log(step)), _constant(family, True).at[0].set(False)
+    if isinstance(family, hm.VonMises):
+        angles = np.linspace(-np.pi, np.pi, 256, endpoint=False)
+        return angles, np.full(256, np.log(2 * np.pi / 256)), np.array(False)
+    n = family.n_categories if isinstance(family, hm.Categorical) else 300
+    return np.arange(n), np.zeros(n), np.array(False)
+
+
+def _masks(family, x):
+    """Everything observed, nothing, and all but the first part, which can be integrated."""
+    masks = [_constant(family, True), _constant(family, False)]
+    if not is_conjugated(family):
+        masks.append(_alternatives(family, x)[2])
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *masks)
+
+
+def _found(model, point, x):
+    """Densities, posteriors and statistics for each of the masks."""
+
+    def one(mask):
+        return (
+            model.log_observable_density(point, x, mask),
+            model.posterior_at(point, x, mask),
+            model.posterior_statistics(point, x, mask),
+        )
+
+    return jax.vmap(one)(_masks(model.obs_man, x))
+
+
+def _expected(model, point, x):
+    density = model.log_observable_density(point, x)
+    posterior = model.pst_prr_emb.embed(model.posterior_at(point, x))
+    complete = density, posterior, model.posterior_statistics(point, x)
+    results = [complete, (jnp.zeros_like(density), model.prior(point), model.to_mean(point))]
+    if is_conjugated(model.obs_man):
+        return results
+    values, weights, _ = _alternatives(model.obs_man, x)
+    logs = model.log_observable_densities(point, values)
+    logs = logs + jnp.asarray(weights, logs.dtype)
+    total = jax.nn.logsumexp(logs)
+    return [
+        *results,
+        (total, model.mean_posterior_statistics(point, values, jnp.exp(logs - total))),
+    ]
+
+
+@over(CONJUGATED)
+def test_what_is_hidden_is_integrated_out(case):
+    x = jax.tree.map(lambda leaf: leaf[0], case.observables)
+    densities, posteriors, statistics = case.jit(_found)(case.point, x)
+    expected = case.jit(_expected)(case.point, x)
+    for i, wanted in enumerate(expected):
+        found = [jax.tree.map(lambda leaf, i=i: leaf[i], t) for t in (densities, statistics)]
+        case.close(found, [wanted[0], wanted[-1]], 1e4)
+    for i, (_, wanted, _) in enumerate(expected[:2]):
+        case.close(jax.tree.map(lambda leaf, i=i: leaf[i], posteriors), wanted, 1e4)
