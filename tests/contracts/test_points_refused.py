@@ -29,6 +29,11 @@ def _key() -> Any:
     return jax.random.key(0)
 
 
+def _mask(family: Any) -> Any:
+    """Everything is observed."""
+    return jax.tree.map(lambda form: jnp.ones(form.shape, bool), family.mask)
+
+
 # For each public method that takes a point: the coordinates it wants, and a call with a point.
 # The first table is what users call: it also refuses points of other manifolds, and batches.
 CHECKED = {
@@ -113,6 +118,15 @@ CHECKED = {
     "push_forward": (NATURAL, lambda s, p: s.model.push_forward(p, None, None)),
     "substitute": (NATURAL, lambda s, p: s.model.substitute(p, None, None)),
     "substitute_latent": (NATURAL, lambda s, p: s.model.substitute_latent(p, 1.0, jnp.zeros(2))),
+    # partly observed data
+    "partial_conjugation": (
+        NATURAL,
+        lambda s, p: s.model.partial_conjugation(p, _mask(s.model.obs_man)),
+    ),
+    "partial_posterior": (
+        NATURAL,
+        lambda s, p: s.model.partial_posterior(p, s.x.observable, _mask(s.model.obs_man)),
+    ),
     # marginals and conditionals
     "observable_distribution": (NATURAL, lambda s, p: s.model.observable_distribution(p)),
     "condition_on": (NATURAL, lambda s, p: s.model.condition_on(p, 0)),
@@ -177,6 +191,21 @@ HOOKS = {
             hm.IdentityEmbedding(s.model.obs_man), s.natural, p
         ),
     ),
+    "marginalize": (NATURAL, lambda s, p: s.model.marginalize(p, _mask(s.model))),
+    "expected_observation": (MEAN, lambda s, p: s.model.expected_observation(p)),
+    "sample_hidden": (
+        NATURAL,
+        lambda s, p: s.model.sample_hidden(_key(), p, s.x, _mask(s.model)),
+    ),
+    "partial_statistics": (
+        NATURAL,
+        lambda s, p: s.model.partial_statistics(
+            p, s.observed[None], _mask(s.model.obs_man)[None], jnp.ones((1, len(s.observed)))
+        ),
+    ),
+    "join_components": (NATURAL, lambda s, p: s.model.join_components(p, jnp.zeros(2))),
+    "component_sums": (MEAN, lambda s, p: s.model.component_sums(p)),
+    "from_component_sums": (MEAN, lambda s, p: s.model.from_component_sums(p, jnp.ones(3) / 3)),
     "top_probabilities": (NATURAL, lambda s, p: s.model.top_probabilities(p)),
     "top_marginal": (NATURAL, lambda s, p: s.model.top_marginal(p)),
     "joined_moments": (NATURAL, lambda s, p: s.model.joined_moments(p)),
@@ -256,10 +285,12 @@ def _expected_manifold(s: Subject, name: str) -> str:
     """The manifold that the message should name beside the stranger's."""
     own = {
         "join_conjugated likelihood": lambda m: m.lkl_man,
+        "partial_conjugation": lambda m: m.lkl_man,
         "join_conjugated prior": lambda m: m.prr_man,
         "join_dominated likelihood": lambda m: m.lkl_man,
         "join_dominated latent": lambda m: m.pst_man,
         "conjugation_parameters": lambda m: m.lkl_man,
+        "partial_conjugation": lambda m: m.lkl_man,
         "from_loadings prior": lambda m: m.prr_man,
         "from_levels lower": lambda m: m.lwr_hrm,
         "from_levels upper": lambda m: m.prr_upr_hrm,
@@ -277,6 +308,7 @@ def test_batch_instead_of_a_single_point(model, name):
         "join_dominated likelihood": lambda: s.model.likelihood_function(s.natural),
         "join_dominated latent": lambda: s.natural.latent,
         "conjugation_parameters": lambda: s.model.likelihood_function(s.natural),
+        "partial_conjugation": lambda: s.model.likelihood_function(s.natural),
         "from_loadings prior": lambda: s.model.prior(s.natural),
         "from_levels lower": lambda: s.model.lwr_hrm.initialize(_key()),
         "from_levels upper": lambda: s.model.prior(s.natural),
