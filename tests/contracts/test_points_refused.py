@@ -290,7 +290,6 @@ def _expected_manifold(s: Subject, name: str) -> str:
         "join_dominated likelihood": lambda m: m.lkl_man,
         "join_dominated latent": lambda m: m.pst_man,
         "conjugation_parameters": lambda m: m.lkl_man,
-        "partial_conjugation": lambda m: m.lkl_man,
         "from_loadings prior": lambda m: m.prr_man,
         "from_levels lower": lambda m: m.lwr_hrm,
         "from_levels upper": lambda m: m.prr_upr_hrm,

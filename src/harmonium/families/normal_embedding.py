@@ -107,7 +107,14 @@ class LocationEmbedding(LinearEmbedding):
         quadratics = 0.5 * structure.batch_quadratics(covariances, base)
         log_partitions = quadratics + base @ slopes.T + constants[None]
 
+        def single(mean: Array, covariance: Array, weight: Array) -> Mean:
+            moment = structure.cross_moment(mean[None], mean[None])
+            moment = moment + structure.moment_from_matrix(covariance, n)
+            return LocationShape(weight * mean, weight * moment, normal, Coordinates.MEAN)
+
         def total(weights: Float[Array, "n m"]) -> Mean:
+            if len(u) == 1:  # one shift, of which there is no sum
+                return jax.vmap(single)(means[0], covariances, weights[0])
             sums = normal.sum_statistics(u, weights)
 
             def moments(c: Array, centre: Array, mass: Array, first: Array, second: Array) -> Mean:
