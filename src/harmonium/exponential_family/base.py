@@ -18,7 +18,7 @@ from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.exponential_family.latent import Latent
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.matrix import invert_affine
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, flatten_rows, gradient
 
 BATCH_SIZE = 16_384
 
@@ -89,6 +89,20 @@ class ExponentialFamily(Manifold):
 
         products = jax.tree.leaves(jax.tree.map(pair, _unlabelled(points), _unlabelled(statistics)))
         return functools.reduce(operator.add, products)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether statistics are short, so that products write them down for all observations.
+
+        A performance hook, no by default: the parts of a product that are flat share one matrix
+        product.
+        """
+        return False
+
+    def flat_statistics(self, xs: Any, dtype: Any) -> Float[Array, "n k"]:
+        """The statistics of a batch, all leaves of that of one observation in one row."""
+        statistics = jax.vmap(self.sufficient_statistic)(xs)
+        return flatten_rows(statistics).astype(dtype)
 
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.

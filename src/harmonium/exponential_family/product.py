@@ -1,6 +1,7 @@
 """Products of families: independent observations of several kinds, or many of one kind."""
 
 import functools
+import math
 import operator
 from typing import Any
 
@@ -11,8 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.generative import Generative
-from harmonium.geometry.manifold import VectorManifold
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, flatten_rows
 from harmonium.geometry.product import AbstractProduct, ProductPoint
 from harmonium.geometry.structure import AnyArray, Structure
 
@@ -65,13 +65,47 @@ class Product(AbstractProduct, Differentiable, Generative):
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         return sum(self._map(lambda part, xi: part.log_base_measure(xi), x), jnp.zeros(()))
 
+    @property
+    def is_flat(self) -> bool:
+        """If all parts are."""
+        return all(part.is_flat for part in self.parts)
+
+    def _flat_rows(self, xs: Any, dtype: Any) -> Float[Array, "n k"]:
+        """The statistics of all flat parts side by side."""
+        pairs = zip(self.parts, xs, strict=True)
+        rows = [part.flat_statistics(own, dtype) for part, own in pairs if part.is_flat]
+        return jnp.concatenate(rows, axis=1)
+
     def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
-        return self._mean(self._map(lambda part, xi: part.sum_statistics(xi, weights), xs))
+        flat = [part.is_flat for part in self.parts]
+        if sum(flat) < 2:
+            return self._mean(self._map(lambda part, xi: part.sum_statistics(xi, weights), xs))
+        sums, start = weights.T @ self._flat_rows(xs, weights.dtype), 0
+        components = []
+        for part, own, is_flat in zip(self.parts, xs, flat, strict=True):
+            if not is_flat:
+                components.append(part.sum_statistics(own, weights))
+                continue
+            leaves, structure = jax.tree.flatten(part.template(Coordinates.MEAN))
+            found = []
+            for leaf in leaves:
+                stop = start + math.prod(leaf.shape)
+                found.append(sums[:, start:stop].reshape(-1, *leaf.shape))
+                start = stop
+            components.append(structure.unflatten(found))
+        return self._mean(tuple(components))
 
     def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        components = points.components
-        pairs = self._map(lambda part, p, xi: part.pair_statistics(p, xi), components, xs)
-        return functools.reduce(operator.add, pairs)
+        triples = list(zip(self.parts, points.components, xs, strict=True))
+        flat = [flatten_rows(own) for part, own, _ in triples if part.is_flat]
+        if len(flat) < 2:
+            return functools.reduce(
+                operator.add, [part.pair_statistics(own, x) for part, own, x in triples]
+            )
+        columns = jnp.concatenate(flat, axis=1)
+        pairs = [part.pair_statistics(own, x) for part, own, x in triples if not part.is_flat]
+        product = self._flat_rows(xs, columns.dtype) @ columns.T
+        return functools.reduce(operator.add, pairs, product)
 
     @property
     def mask(self) -> Any:
@@ -260,6 +294,11 @@ class Replicated(Differentiable, Generative):
 
         return jax.tree.map(repeat, self.family.observation)
 
+    @property
+    def is_flat(self) -> bool:
+        """If the family is."""
+        return self.family.is_flat
+
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return jnp.all(jax.vmap(self.family.in_support)(x))
 
@@ -270,13 +309,13 @@ class Replicated(Differentiable, Generative):
         return jnp.sum(jax.vmap(self.family.log_base_measure)(x))
 
     def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
-        if isinstance(self.family, VectorManifold):  # one product for all replicas
+        if self.family.is_flat:  # one product for all replicas
             return super().sum_statistics(xs, weights)
         sums = jax.vmap(self.family.sum_statistics, (1, None), 1)(xs, weights)
         return self._point(sums, Coordinates.MEAN)
 
     def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        if isinstance(self.family, VectorManifold):
+        if self.family.is_flat:
             return super().pair_statistics(points, xs)
         pairs = jax.vmap(self.family.pair_statistics, (1, 1), 0)(points.replicas, xs)
         return jnp.sum(pairs, axis=0)

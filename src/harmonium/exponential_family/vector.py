@@ -34,6 +34,11 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
     def typical_observation(self) -> Any:
         """Some observation inside the support, whose statistic stands for those outside of it."""
 
+    @property
+    def is_flat(self) -> bool:
+        """Yes."""
+        return True
+
     def sufficient_statistic(self, x: Any) -> Mean:
         x = self.check_form(x, batch=False)
         return VectorPoint(self.statistic(self._inside(x)), self, Coordinates.MEAN)

@@ -117,6 +117,11 @@ class Normal(Differentiable, Generative):
         """A real vector of length `data_dim`."""
         return jax.ShapeDtypeStruct((self.data_dim,), float)
 
+    @property
+    def is_flat(self) -> bool:
+        """If the second moment has no more entries than the vector."""
+        return self.covariance_structure.dim(self.data_dim) <= self.data_dim
+
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return jnp.all(jnp.isfinite(x))
 

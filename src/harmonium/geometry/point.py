@@ -369,3 +369,9 @@ def check_trailing_shape(
             f"the {name} of a point of {manifold} must have the shape "
             f"(*batch, {', '.join(map(str, expected))}), got {jnp.shape(leaf)}."
         )
+
+
+def flatten_rows(points: Point) -> Float[Array, "n k"]:
+    """All leaves of each of a batch of points in one row."""
+    leaves = jax.tree.leaves(points)
+    return jnp.concatenate([leaf.reshape(len(points), -1) for leaf in leaves], axis=1)
