@@ -59,7 +59,7 @@ class MixtureOf(Conjugated):
 
     def __init__(
         self,
-        harmonium: Conjugated,
+        harmonium: Any,
         n_components: int,
         obs_emb: LinearEmbedding | None = None,
         shares_interaction: bool = False,

@@ -1,0 +1,99 @@
+"""Mixtures of harmoniums: construction, starts, components, and what they refuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import harmonium as hm
+
+FACTORS = hm.factor_analysis(3, 1)
+SHARED = hm.MixtureOf(FACTORS, 2, hm.LocationEmbedding(FACTORS.obs_man))
+
+
+def analyses(n, model=FACTORS):
+    return jax.vmap(model.initialize)(jax.random.split(jax.random.key(0), n))
+
+
+def test_components_and_weights_are_found_again():
+    model, components = hm.MixtureOf(FACTORS, 3), analyses(3)
+    weights = np.array([0.5, 0.2, 0.3])
+    point = model.from_components(components, weights)
+    np.testing.assert_allclose(model.weights(point), weights, rtol=1e-5)
+    found = model.components(point)
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(components), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    family, given = model.condition_on(point, 2)
+    assert family == FACTORS
+    np.testing.assert_allclose(
+        FACTORS.loadings(given), FACTORS.loadings(components[2]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_observables_are_a_mixture_of_dense_normals():
+    model = hm.MixtureOf(FACTORS, 2)
+    point = model.initialize(jax.random.key(1))
+    xs = model.observable_sample(jax.random.key(2), point, (5,))
+    family, marginal = model.observable_distribution(point)
+    assert family == hm.Mixture(hm.Normal(3), 2)
+    np.testing.assert_allclose(
+        family.log_observable_densities(marginal, xs),
+        model.log_observable_densities(point, xs),
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.zeros((20, 3)),
+        np.repeat(np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]]), 10, axis=0),
+        np.random.default_rng(0).normal(size=(4, 3)),
+    ],
+    ids=["constant", "two points", "few"],
+)
+@pytest.mark.parametrize("model", [hm.MixtureOf(FACTORS, 3), SHARED], ids=["own", "shared"])
+def test_starts_on_awkward_data_are_valid(model, data):
+    point = model.initialize_from_sample(jax.random.key(0), data)
+    assert model.in_domain(point)
+    np.testing.assert_allclose(
+        model.weights(point), np.full(model.n_components, 1 / model.n_components), rtol=1e-5
+    )
+
+
+def test_refuses_what_is_no_conjugated_harmonium():
+    with pytest.raises(TypeError, match=r"conjugated harmonium, got Normal.*hm\.Mixture"):
+        hm.MixtureOf(hm.Normal(2), 3)
+    with pytest.raises(ValueError, match="at least one component, got 0"):
+        hm.MixtureOf(FACTORS, 0)
+    with pytest.raises(TypeError, match=r"embeds into Normal\(2.*observe Normal\(3"):
+        hm.MixtureOf(FACTORS, 2, hm.LocationEmbedding(hm.Normal(2)))
+
+
+def test_refuses_bad_components():
+    model = hm.MixtureOf(FACTORS, 3)
+    with pytest.raises(ValueError, match=r"3 components, got a batch of shape \(2,\)"):
+        model.from_components(analyses(2), np.ones(2) / 2)
+    with pytest.raises(TypeError, match="expected a point of LinearGaussianModel"):
+        model.from_components(analyses(3, hm.factor_analysis(3, 2)), np.ones(3) / 3)
+    with pytest.raises(TypeError, match="natural points, got mean points"):
+        means = jax.vmap(FACTORS.to_mean)(analyses(3))
+        model.from_components(means, np.ones(3) / 3)
+    with pytest.raises(Exception, match="sum to 1"):
+        model.from_components(analyses(3), np.ones(3))
+    with pytest.raises(Exception, match="share parameters in which these differ"):
+        SHARED.from_components(analyses(2), np.ones(2) / 2)
+
+
+def test_latents_are_substituted_component_by_component():
+    model = hm.MixtureOf(FACTORS, 2)
+    point = model.initialize(jax.random.key(0))
+    with pytest.raises(TypeError, match="those of its components"):
+        model.substitute_latent(point, 2.0, jnp.zeros(1))
+
+
+def test_embeddings_of_mixtures_fit_their_components():
+    diagonal, full = hm.Normal(2, hm.Diagonal()), hm.Normal(2)
+    embedding = hm.NormalCovarianceEmbedding(diagonal, full)
+    with pytest.raises(TypeError, match="cannot be made of"):
+        hm.MixtureEmbedding(embedding, hm.Mixture(diagonal, 2), hm.Mixture(full, 3))
