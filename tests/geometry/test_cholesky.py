@@ -17,7 +17,7 @@ def double_precision():
 def matrices(n):
     """Two by three well-conditioned matrices."""
     roots = np.random.default_rng(n).normal(size=(2, 3, n, 2 * n))
-    return roots @ roots.swapaxes(-1, -2) / n + np.eye(n)
+    return jnp.asarray(roots @ roots.swapaxes(-1, -2) / n + np.eye(n))
 
 
 def inverse(matrix):
@@ -58,7 +58,7 @@ def test_derivatives_equal_those_of_a_plain_inverse(n):
 
 
 def test_matrices_that_are_not_positive_definite_have_no_factor():
-    batch = np.stack([np.eye(3), -np.eye(3), np.diag([1.0, 2.0, -1.0])])
+    batch = jnp.stack([jnp.eye(3), -jnp.eye(3), jnp.diag(jnp.array([1.0, 2.0, -1.0]))])
     finite = np.isfinite(np.asarray(jax.vmap(cholesky)(batch))).all(axis=(1, 2))
     np.testing.assert_array_equal(finite, [True, False, False])
     assert np.isnan(np.asarray(cholesky(batch[2]))).any()
