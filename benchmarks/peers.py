@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from scipy.special import logsumexp
@@ -13,8 +14,13 @@ from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from benchmarks.problems import FactorProblem, HierarchyProblem, MixtureProblem
-from benchmarks.references import Hierarchy
+from benchmarks.problems import (
+    AnalysersProblem,
+    FactorProblem,
+    HierarchyProblem,
+    MixtureProblem,
+)
+from benchmarks.references import Analysers, Hierarchy
 from benchmarks.timing import Workload
 
 try:
@@ -170,6 +176,81 @@ def goal_factor_analysis(problem: FactorProblem) -> Workload:
         return _goal_step(model, model.from_loadings(*problem.start), problem.xs)
 
     return _goal_workload(build)
+
+
+def goal_analysers_start(start: Analysers) -> tuple[Array, Array]:
+    """Log weights (K,) and natural coordinates (K, n) of goal-jax's factor analyses."""
+    model = goal_models.FactorAnalysis(*start.factors.loadings.shape[1:])
+    points = jax.vmap(lambda factors: model.from_loadings(*factors).array)(start.factors)
+    return jnp.log(start.weights), points
+
+
+def goal_analysers_step(start: Analysers) -> Callable[[Array, Array, Array], tuple]:
+    """An EM step of a mixture of goal-jax's factor analyses, made of their public methods.
+
+    Its release has no such mixture. As in its own E-step, observations are mapped over in batches,
+    here of about 256. The step takes log weights, points and observations (N, D), and returns new
+    log weights and points, and the average log density under the old ones.
+    """
+    model = goal_models.FactorAnalysis(*start.factors.loadings.shape[1:])
+
+    def expectations(log_weights: Array, points: Array, x: Array) -> tuple:
+        """Log density, responsibilities (K,), and expected statistics times these (K, n)."""
+
+        def component(point: Array) -> tuple[Array, Array]:
+            """Log density and expected joint statistics (n,)."""
+            point = model.natural_point(point)
+            density = model.log_observable_density(point, x)
+            return density, model.infer_missing_expectations(point, x).array
+
+        densities, means = jax.vmap(component)(points)
+        scores = log_weights + densities
+        responsibilities = jax.nn.softmax(scores)
+        return jax.nn.logsumexp(scores), responsibilities, responsibilities[:, None] * means
+
+    def step(log_weights: Array, points: Array, xs: Array) -> tuple[Array, Array, Array]:
+        """The step."""
+        over_batch = jax.vmap(expectations, (None, None, 0))
+
+        def add(totals: tuple, batch: Array) -> tuple[tuple, None]:
+            """The sums with those of a batch."""
+            new = over_batch(log_weights, points, batch)
+            return jax.tree.map(
+                lambda total, part: total + jnp.sum(part, axis=0), totals, new
+            ), None
+
+        n_batches = max(n for n in range(1, len(xs) // 256 + 2) if len(xs) % n == 0)
+        zeros = jnp.zeros(()), jnp.zeros_like(log_weights), jnp.zeros_like(points)
+        batches = xs.reshape(n_batches, -1, xs.shape[1])
+        (density, weights, sums), _ = jax.lax.scan(add, zeros, batches)
+
+        def maximize(total: Array, weight: Array) -> Array:
+            """Natural coordinates of one component."""
+            return model.to_natural(model.mean_point(total / weight)).array
+
+        new_points = jax.vmap(maximize)(sums, weights)
+        return jnp.log(weights / len(xs)), new_points, density / len(xs)
+
+    return step
+
+
+def goal_analysers(problem: AnalysersProblem) -> Workload:
+    """One EM step of a mixture of goal-jax's factor analyses."""
+
+    def build() -> Callable[[], Any]:
+        """The jitted step, at the start."""
+        step = jax.jit(goal_analysers_step(problem.start))
+        log_weights, points = goal_analysers_start(problem.start)
+        return lambda: step(log_weights, points, problem.xs)
+
+    return _goal_workload(build)
+
+
+def goal_analysers_average(problem: AnalysersProblem) -> float:
+    """The average log density that goal-jax reaches in one step."""
+    step = jax.jit(goal_analysers_step(problem.start))
+    log_weights, points, _ = step(*goal_analysers_start(problem.start), problem.xs)
+    return float(step(log_weights, points, problem.xs)[2])
 
 
 def goal_hierarchy(problem: HierarchyProblem) -> Workload:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from benchmarks.references import Factors, Hierarchy
+from benchmarks.references import Analysers, Factors, Hierarchy
 
 
 class Mixture(NamedTuple):
@@ -38,6 +38,25 @@ class HierarchyProblem(NamedTuple):
 
     xs: Array
     start: Hierarchy
+
+
+class AnalysersProblem(NamedTuple):
+    """Observations `xs` (N, D) and where EM starts."""
+
+    xs: Array
+    start: Analysers
+
+
+class MissingProblem(NamedTuple):
+    """Observations with holes.
+
+    **Fields:** `complete`, the problem without holes; `each` (N, D), masks of what is observed that
+    all differ, and `few` (N, D), masks among which are only a few different ones.
+    """
+
+    complete: HierarchyProblem
+    each: np.ndarray
+    few: np.ndarray
 
 
 class PoissonsProblem(NamedTuple):
@@ -136,6 +155,35 @@ def hierarchy(
         covariances=np.tile(np.eye(lat_dim), (n_components, 1, 1)),
     )
     return jax.tree.map(jnp.asarray, HierarchyProblem(xs, start))
+
+
+def analysers(
+    n_observations: int, obs_dim: int, lat_dim: int, n_components: int, seed: int
+) -> AnalysersProblem:
+    """Overlapping clusters, each with common factors of its own; EM starts near the true ones."""
+    random = np.random.default_rng(seed)
+    loadings = random.normal(size=(n_components, obs_dim, lat_dim))
+    offsets = random.normal(size=(n_components, obs_dim))
+    noise = random.uniform(0.5, 2.0, size=(n_components, obs_dim))
+    labels = random.integers(n_components, size=n_observations)
+    latents = random.normal(size=(n_observations, lat_dim))
+    errors = random.normal(size=(n_observations, obs_dim)) * np.sqrt(noise[labels])
+    xs = np.einsum("ndl,nl->nd", loadings[labels], latents) + offsets[labels] + errors
+    near = Factors(
+        loadings + 0.3 * random.normal(size=loadings.shape),
+        offsets + 0.3 * random.normal(size=offsets.shape),
+        2.0 * noise,
+    )
+    start = Analysers(np.full(n_components, 1.0 / n_components), near)
+    return jax.tree.map(jnp.asarray, AnalysersProblem(xs, start))
+
+
+def missing(complete: HierarchyProblem, share: float, n_patterns: int, seed: int) -> MissingProblem:
+    """Entries hidden at random with this probability, one by one and by a few patterns."""
+    random = np.random.default_rng(seed)
+    each = random.random(complete.xs.shape) >= share
+    patterns = random.random((n_patterns, complete.xs.shape[1])) >= share
+    return MissingProblem(complete, each, patterns[random.integers(n_patterns, size=len(each))])
 
 
 def poissons(n_observations: int, obs_dim: int, n_components: int, seed: int) -> PoissonsProblem:

@@ -35,6 +35,13 @@ class Hierarchy(NamedTuple):
     covariances: Array
 
 
+class Analysers(NamedTuple):
+    """A mixture of K factor analyses: `weights` (K,), and `factors` with a leading axis K."""
+
+    weights: Array
+    factors: Factors
+
+
 class Components(NamedTuple):
     """What a batch needs to know of the K posteriors p(y | x, k): only their means depend on x.
 
@@ -143,6 +150,48 @@ def factor_analysis_log_density(params: Factors, xs: Array) -> Array:
     return -0.5 * (jnp.sum(scaled * centred, axis=1) - explained + constant)
 
 
+# --- mixture of factor analyses
+
+
+def _analyser_logits(params: Analysers, xs: Array) -> tuple[Array, Array, Array]:
+    """What the posteriors p(y, k | x) of observations (N, D) are made of.
+
+    Their means (N, K, L), their covariances (K, L, L), and log p(x, k), (N, K).
+    """
+    weights, (loadings, offset, noise) = params
+    _, covariances = jax.vmap(_factor_posterior)(params.factors)
+    scaled = loadings / noise[:, :, None]
+    us = jnp.einsum("nd,kdl->nkl", xs, scaled) - jnp.einsum("kd,kdl->kl", offset, scaled)
+    ys = jnp.einsum("nkl,klm->nkm", us, covariances)
+    shifts = offset / noise
+    distances = (xs * xs) @ (1.0 / noise).T - 2.0 * xs @ shifts.T + jnp.sum(offset * shifts, axis=1)
+    _, log_determinants = jax.vmap(_inverse)(covariances)
+    constants = jnp.sum(jnp.log(2.0 * jnp.pi * noise), axis=1) - log_determinants
+    explained = jnp.sum(us * ys, axis=2)
+    return ys, covariances, jnp.log(weights) - 0.5 * (distances - explained + constants)
+
+
+def analysers_log_density(params: Analysers, xs: Array) -> Array:
+    """Log density (N,) of observations (N, D)."""
+    return jax.nn.logsumexp(_analyser_logits(params, xs)[2], axis=1)
+
+
+def analysers_step(params: Analysers, xs: Array) -> Analysers:
+    """One EM step on observations (N, D), the M-step of each component that of factor analysis."""
+    ys, covariances, logits = _analyser_logits(params, xs)
+    responsibilities = jax.nn.softmax(logits, axis=1)
+    totals = jnp.sum(responsibilities, axis=0)
+    shares = responsibilities / totals
+    weighted = shares[:, :, None] * ys
+    means, latent_means = shares.T @ xs, jnp.sum(weighted, axis=0)
+    cross = jnp.einsum("nd,nkl->kdl", xs, weighted) - means[:, :, None] * latent_means[:, None]
+    squares = jnp.einsum("nkl,nkm->klm", weighted, ys)
+    latents = covariances + squares - latent_means[:, :, None] * latent_means[:, None]
+    variances = shares.T @ (xs * xs) - means**2
+    factors = jax.vmap(_factors_from_moments)(means, cross, latents, variances)
+    return Analysers(totals / len(xs), factors)
+
+
 # --- hierarchical mixture of Gaussians
 
 
@@ -227,6 +276,68 @@ def _component_moments(
     spread = second / weight - jnp.outer(centre, centre)
     slope = component.covariances
     return slope @ centre + component.intercepts, slope + slope @ spread @ slope
+
+
+def _hidden_logits(
+    params: Hierarchy, xs: Array, observed: Array
+) -> tuple[Array, Array, Array, Array]:
+    """The posteriors p(y, k | x_o) of observations (N, D) of which a mask (N, D) is observed.
+
+    Their means (N, K, L) and covariances (N, K, L, L), log p(x_o, k) up to a term common to all k,
+    (N, K), and that term (N,). Noise is diagonal, so what is hidden adds nothing to u = W^T V^-1
+    (x - b) and to W^T V^-1 W, which is another for each observation.
+    """
+    lat_dim = params.loadings.shape[1]
+    scaled = params.loadings / params.noise[:, None]
+    centred = jnp.where(observed, xs - params.offset, 0.0)
+    products = (scaled[:, :, None] * params.loadings[:, None]).reshape(-1, lat_dim**2)
+    seen = observed.astype(xs.dtype)
+    shared = (seen @ products).reshape(-1, 1, lat_dim, lat_dim)
+    priors, log_priors = jax.vmap(_inverse)(params.covariances)
+    shifts = jnp.einsum("klm,km->kl", priors, params.means)
+    forces = shifts + (centred @ scaled)[:, None]
+    covariances, log_posteriors = jax.vmap(jax.vmap(_inverse))(priors + shared)
+    means = jnp.einsum("nklm,nkm->nkl", covariances, forces)
+    quadratics = jnp.sum(forces * means, axis=2) - jnp.sum(shifts * params.means, axis=1)
+    logits = jnp.log(params.weights) + 0.5 * (quadratics - log_priors - log_posteriors)
+    common = centred**2 @ (1.0 / params.noise) + seen @ jnp.log(2.0 * jnp.pi * params.noise)
+    return means, covariances, logits, -0.5 * common
+
+
+def hidden_log_density(params: Hierarchy, xs: Array, observed: Array) -> Array:
+    """Log density (N,) of what a mask (N, D) says is observed of the observations (N, D)."""
+    _, _, logits, common = _hidden_logits(params, xs, observed)
+    return jax.nn.logsumexp(logits, axis=1) + common
+
+
+def hidden_step(params: Hierarchy, xs: Array, observed: Array) -> Hierarchy:
+    """One EM step on observations (N, D) of which a mask (N, D) is observed."""
+    ys, spreads, logits, _ = _hidden_logits(params, xs, observed)
+    shares = jax.nn.softmax(logits, axis=1) / len(xs)
+    seconds = spreads + ys[:, :, :, None] * ys[:, :, None]
+    weights = jnp.sum(shares, axis=0)
+    means = jnp.einsum("nk,nkl->kl", shares, ys) / weights[:, None]
+    outers = jnp.einsum("nk,nklm->klm", shares, seconds) / weights[:, None, None]
+    covariances = outers - means[:, :, None] * means[:, None]
+
+    # Moments of y for each observation, and of x given y where it is hidden: W y + b and noise.
+    first = len(xs) * jnp.einsum("nk,nkl->nl", shares, ys)
+    second = len(xs) * jnp.einsum("nk,nklm->nlm", shares, seconds)
+    loadings, offset, noise = params.loadings, params.offset, params.noise
+    centred = jnp.where(observed, xs - offset, first @ loadings.T)
+    flat = (loadings[:, :, None] * loadings[:, None]).reshape(len(noise), -1)
+    squares = second.reshape(len(xs), -1) @ flat.T + noise
+    squares = jnp.mean(jnp.where(observed, centred**2, squares), axis=0)
+    seen = jnp.where(observed, centred, 0.0)
+    hidden = jnp.einsum("nd,nlm->dlm", (~observed).astype(xs.dtype), second)
+    cross = (seen.T @ first + jnp.einsum("dlm,dm->dl", hidden, loadings)) / len(xs)
+
+    mean, latent_mean = jnp.mean(centred, axis=0), weights @ means
+    latent = jnp.mean(second, axis=0) - jnp.outer(latent_mean, latent_mean)
+    cross = cross - jnp.outer(mean, latent_mean)
+    loadings, noise = _regress(cross, latent, squares - mean**2)
+    offset = offset + mean - loadings @ latent_mean
+    return Hierarchy(loadings, offset, noise, weights, means, covariances)
 
 
 def poissons_step(weights: Array, rates: Array, xs: Array) -> tuple[Array, Array]:

@@ -18,6 +18,8 @@ OURS = "harmonium"
 CONDENSED = "harmonium, condensed"
 CONDENSED_LONG = "harmonium, condensed from 10 N"
 REFERENCE = "reference"
+FEW_MASKS = "harmonium, 10 masks"
+ALL_DIFFER = "harmonium, all masks differ"
 LOOP = (
     100  # EM steps in one compiled loop, where a single one is too short to be called from Python
 )
@@ -265,6 +267,102 @@ def hmog_compile() -> Row:
     )
 
 
+def analysers() -> Row:
+    """EM of a mixture of factor analysers."""
+    problem = problems.analysers(20_000, 64, 5, 10, seed=7)
+    weights, factors = problem.start
+    lower = hm.factor_analysis(*factors.loadings.shape[1:])
+    model = hm.MixtureOf(lower, len(weights))
+    params = model.from_components(jax.vmap(lower.from_loadings)(*factors), weights)
+    step, reference = jax.jit(em_step), jax.jit(references.analysers_step)
+
+    def disagreement() -> float:
+        """After one step, ours against the reference, and goal-jax where it is at hand."""
+        ours = average_log_density(model, step(model, params, problem.xs), problem.xs)
+        stepped = reference(problem.start, problem.xs)
+        others = [float(jnp.mean(references.analysers_log_density(stepped, problem.xs)))]
+        if peers.goal_available():
+            others.append(peers.goal_analysers_average(problem))
+        return max(abs(float(ours) - other) for other in others)
+
+    return Row(
+        "EM of a mixture of factor analysers, N=20,000 D=64 L=5 K=10",
+        (
+            Workload(OURS, lambda: step(model, params, problem.xs)),
+            peers.goal_analysers(problem),
+            Workload(REFERENCE, lambda: reference(problem.start, problem.xs)),
+        ),
+        (Target(OURS, 1 / 10, peers.GOAL),),
+        disagreement,
+    )
+
+
+def _missing_row(
+    work: str, ours: Callable, reference: Callable, averages: tuple[Callable, Callable], most: float
+) -> Row:
+    """Work on data with holes beside the same on complete data.
+
+    **Arguments:**
+
+    - `work`: what is done, in words.
+    - `ours`: what is timed, of model, parameters and data.
+    - `reference`: the same by hand, of parameters, observations and masks.
+    - `averages`: the average log density that a result of either stands for, of the result.
+    - `most`: how many times as long it may take where all masks differ.
+    """
+    complete, size = _hierarchy_problem()
+    problem = problems.missing(complete, 0.2, 10, seed=8)
+    model, params = hierarchy_point(complete.start)
+    timed, by_hand = jax.jit(ours), jax.jit(reference)
+    masks = (jnp.ones_like(problem.each), problem.few, problem.each)
+    _, few, each = data = complete.xs, *(model.group_patterns(complete.xs, m) for m in masks[1:])
+
+    def disagreement() -> float:
+        """Ours against the reference, for all masks."""
+        pairs = [
+            (timed(model, params, own), by_hand(complete.start, complete.xs, mask))
+            for own, mask in zip(data, masks, strict=True)
+        ]
+        mine, other = averages
+        return max(abs(float(mine(model, a) - other(b))) for a, b in pairs)
+
+    return Row(
+        f"{work} of a hierarchical mixture of Gaussians, 20% of entries missing, {size}",
+        (
+            Workload(OURS, lambda: timed(model, params, complete.xs)),
+            Workload(FEW_MASKS, lambda: timed(model, params, few)),
+            Workload(ALL_DIFFER, lambda: timed(model, params, each)),
+            Workload(
+                f"{REFERENCE}, all masks differ",
+                lambda: by_hand(complete.start, complete.xs, problem.each),
+            ),
+        ),
+        (Target(FEW_MASKS, 2.0, OURS), Target(ALL_DIFFER, most, OURS)),
+        disagreement,
+    )
+
+
+def missing() -> Row:
+    """EM where entries are missing."""
+    xs = _hierarchy_problem()[0].xs
+    averages = (
+        lambda model, params: average_log_density(model, params, xs),
+        lambda params: jnp.mean(references.hierarchy_log_density(params, xs)),
+    )
+    return _missing_row("EM", em_step, references.hidden_step, averages, 15.0)
+
+
+def missing_density() -> Row:
+    """Average log density where entries are missing."""
+
+    def reference(params: Hierarchy, xs: Array, observed: Array) -> Array:
+        """The average."""
+        return jnp.mean(references.hidden_log_density(params, xs, observed))
+
+    averages = (lambda model, average: average, lambda average: average)
+    return _missing_row("Log density", average_log_density, reference, averages, 20.0)
+
+
 def poissons() -> Row:
     """EM of a mixture of many independent Poisson counts."""
     problem = problems.poissons(50_000, 100, 20, seed=5)
@@ -349,6 +447,9 @@ ROWS: dict[str, Callable[[], Row]] = {
     "hmog": hmog,
     "hmog-density": hmog_density,
     "hmog-compile": hmog_compile,
+    "analysers": analysers,
+    "missing": missing,
+    "missing-density": missing_density,
     "poissons": poissons,
     "mixed": mixed,
 }

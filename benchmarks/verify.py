@@ -5,6 +5,7 @@ AssertionError on a difference.
 """
 
 import os
+from typing import Any, NamedTuple
 
 os.environ["JAX_ENABLE_X64"] = "1"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -17,57 +18,115 @@ from scipy.stats import multivariate_normal, poisson
 from benchmarks import problems, references
 
 
-def dense_joint(params: references.Hierarchy) -> list[tuple[float, np.ndarray, np.ndarray]]:
-    """For each component its weight, and mean (D + L,) and covariance of the joint of x and y."""
-    joint = []
-    for weight, mean, covariance in zip(
-        params.weights, params.means, params.covariances, strict=True
-    ):
-        loadings = np.asarray(params.loadings)
-        centre = np.concatenate([loadings @ mean + params.offset, mean])
-        cross = loadings @ covariance
-        observable = cross @ loadings.T + np.diag(params.noise)
-        joint.append(
-            (float(weight), centre, np.block([[observable, cross], [cross.T, covariance]]))
+class Component(NamedTuple):
+    """A Gaussian over x and y: its weight, mean (D + L,) and covariance (D + L, D + L)."""
+
+    weight: float
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def dense_component(
+    weight: float, loadings: Any, offset: Any, noise: Any, mean: Any, covariance: Any
+) -> Component:
+    """The joint of x = loadings y + offset + noise and of y with this mean and covariance."""
+    loadings, mean = np.asarray(loadings), np.asarray(mean)
+    cross = loadings @ np.asarray(covariance)
+    observable = cross @ loadings.T + np.diag(noise)
+    whole = np.block([[observable, cross], [cross.T, np.asarray(covariance)]])
+    return Component(float(weight), np.concatenate([loadings @ mean + offset, mean]), whole)
+
+
+def dense_hierarchy(params: references.Hierarchy) -> list[Component]:
+    """The components of a hierarchy."""
+    return [
+        dense_component(weight, params.loadings, params.offset, params.noise, mean, covariance)
+        for weight, mean, covariance in zip(
+            params.weights, params.means, params.covariances, strict=True
         )
-    return joint
-
-
-def dense_log_joint(params: references.Hierarchy, xs: np.ndarray) -> np.ndarray:
-    """Log density of every observation together with every component, (N, K), by scipy."""
-    dim = xs.shape[1]
-    columns = [
-        np.log(weight) + multivariate_normal.logpdf(xs, centre[:dim], covariance[:dim, :dim])
-        for weight, centre, covariance in dense_joint(params)
     ]
-    return np.stack(columns, axis=1)
 
 
-def dense_step(params: references.Hierarchy, xs: np.ndarray) -> references.Hierarchy:
-    """One EM step by conditioning the dense joints on every observation (N, D); slow and plain."""
-    n_observations, dim = xs.shape
-    log_joint = dense_log_joint(params, xs)
+def dense_analysers(params: references.Analysers) -> list[Component]:
+    """The components of a mixture of factor analyses."""
+    lat_dim = params.factors.loadings.shape[2]
+    return [
+        dense_component(weight, *factors, np.zeros(lat_dim), np.eye(lat_dim))
+        for weight, *factors in zip(params.weights, *params.factors, strict=True)
+    ]
+
+
+def dense_log_joint(joint: list[Component], xs: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Log density of what is observed, together with every component, (N, K), by scipy."""
+    rows = []
+    for x, mask in zip(xs, observed, strict=True):
+        seen = np.flatnonzero(mask)
+        rows.append(
+            [
+                np.log(weight)
+                + multivariate_normal.logpdf(x[seen], mean[seen], covariance[np.ix_(seen, seen)])
+                for weight, mean, covariance in joint
+            ]
+        )
+    return np.array(rows)
+
+
+def dense_expectations(
+    joint: list[Component], xs: np.ndarray, observed: np.ndarray
+) -> list[Component]:
+    """What is expected of x and y given what is observed, and of each component's share.
+
+    By conditioning the dense joints on every observation (N, D); slow and plain.
+    """
+    log_joint = dense_log_joint(joint, xs, observed)
     responsibilities = np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
-    means, seconds, cross = [], [], 0.0
-    for k, (_, centre, covariance) in enumerate(dense_joint(params)):
-        gain = np.linalg.solve(covariance[:dim, :dim], covariance[:dim, dim:]).T
-        posterior = covariance[dim:, dim:] - gain @ covariance[:dim, dim:]
-        ys = centre[dim:] + (xs - centre[:dim]) @ gain.T
-        weighted = ys * responsibilities[:, k, None]
-        total = responsibilities[:, k].sum()
-        means.append(weighted.sum(axis=0) / total)
-        seconds.append(posterior + weighted.T @ ys / total)
-        cross = cross + xs.T @ weighted / n_observations
-    weights, means, seconds = responsibilities.mean(axis=0), np.stack(means), np.stack(seconds)
-    mean, latent_mean = xs.mean(axis=0), weights @ means
-    latent = np.tensordot(weights, seconds, axes=1) - np.outer(latent_mean, latent_mean)
-    cross = cross - np.outer(mean, latent_mean)
-    loadings = cross @ np.linalg.inv(latent)
-    noise = xs.var(axis=0) - np.sum(loadings * cross, axis=1)
-    covariances = seconds - np.einsum("ki,kj->kij", means, means)
-    return references.Hierarchy(
-        loadings, mean - loadings @ latent_mean, noise, weights, means, covariances
+    result = []
+    for shares, (_, mean, covariance) in zip(responsibilities.T, joint, strict=True):
+        first, second = np.zeros_like(mean), np.zeros_like(covariance)
+        for share, x, mask in zip(shares, xs, observed, strict=True):
+            seen = np.flatnonzero(mask)
+            gain = np.linalg.solve(covariance[np.ix_(seen, seen)], covariance[seen]).T
+            z = mean + gain @ (x[seen] - mean[seen])
+            first += share * z
+            second += share * (np.outer(z, z) + covariance - gain @ covariance[seen])
+        centre = first / shares.sum()
+        spread = second / shares.sum() - np.outer(centre, centre)
+        result.append(Component(shares.mean(), centre, spread))
+    return result
+
+
+def dense_regression(mean: np.ndarray, covariance: np.ndarray, dim: int) -> tuple:
+    """Loadings, offset and noise of the first `dim` of jointly normal numbers given the others."""
+    loadings = covariance[:dim, dim:] @ np.linalg.inv(covariance[dim:, dim:])
+    noise = np.diagonal(covariance)[:dim] - np.sum(loadings * covariance[:dim, dim:], axis=1)
+    return loadings, mean[:dim] - loadings @ mean[dim:], noise
+
+
+def dense_step(
+    params: references.Hierarchy, xs: np.ndarray, observed: np.ndarray
+) -> references.Hierarchy:
+    """One EM step of a hierarchy on what is observed of the observations (N, D)."""
+    dim = xs.shape[1]
+    weights, means, covariances = map(
+        np.stack, zip(*dense_expectations(dense_hierarchy(params), xs, observed), strict=True)
     )
+    mean = weights @ means
+    spread = means - mean
+    covariance = np.tensordot(weights, covariances, axes=1) + (spread.T * weights) @ spread
+    factors = dense_regression(mean, covariance, dim)
+    return references.Hierarchy(*factors, weights, means[:, dim:], covariances[:, dim:, dim:])
+
+
+def dense_analysers_step(params: references.Analysers, xs: np.ndarray) -> references.Analysers:
+    """One EM step of a mixture of factor analyses, with y rescaled to be standard normal."""
+    dim, components = xs.shape[1], []
+    expected = dense_expectations(dense_analysers(params), xs, np.ones(xs.shape, bool))
+    for _, mean, covariance in expected:
+        loadings, _, noise = dense_regression(mean, covariance, dim)
+        root = np.linalg.cholesky(covariance[dim:, dim:])
+        components.append(references.Factors(loadings @ root, mean[:dim], noise))
+    factors = references.Factors(*map(np.stack, zip(*components, strict=True)))
+    return references.Analysers(np.array([weight for weight, *_ in expected]), factors)
 
 
 def assert_close(name: str, actual: object, expected: object, tolerance: float = 1e-9) -> None:
@@ -89,15 +148,51 @@ def check_hierarchy() -> None:
     """Log density, one step and twenty steps of the hierarchical mixture of Gaussians."""
     problem = problems.hierarchy(n_observations=400, obs_dim=7, lat_dim=3, n_components=4, seed=1)
     params, xs = problem.start, problem.xs
+    data, whole = np.asarray(xs), np.ones(xs.shape, bool)
     density, step = jax.jit(references.hierarchy_log_density), jax.jit(references.hierarchy_step)
-    expected = logsumexp(dense_log_joint(params, np.asarray(xs)), axis=1)
+    expected = logsumexp(dense_log_joint(dense_hierarchy(params), data, whole), axis=1)
     assert_close("hierarchy, log density", density(params, xs), expected)
-    assert_close("hierarchy, EM step", step(params, xs), dense_step(params, np.asarray(xs)))
+    assert_close("hierarchy, EM step", step(params, xs), dense_step(params, data, whole))
     values = []
     for _ in range(20):
         values.append(float(density(params, xs).mean()))
         params = step(params, xs)
     assert_increasing("hierarchy, EM", values)
+
+
+def check_missing() -> None:
+    """Log density, one step and twenty steps of that model where entries are missing."""
+    complete = problems.hierarchy(n_observations=300, obs_dim=7, lat_dim=3, n_components=4, seed=5)
+    problem = problems.missing(complete, 0.3, 4, seed=6)
+    params, xs = complete.start, complete.xs
+    density, step = jax.jit(references.hidden_log_density), jax.jit(references.hidden_step)
+    for name, masks in {"all masks differ": problem.each, "few masks": problem.few}.items():
+        expected = logsumexp(dense_log_joint(dense_hierarchy(params), np.asarray(xs), masks), 1)
+        assert_close(f"missing entries, {name}, log density", density(params, xs, masks), expected)
+        stepped = dense_step(params, np.asarray(xs), masks)
+        assert_close(f"missing entries, {name}, EM step", step(params, xs, masks), stepped)
+    values = []
+    for _ in range(20):
+        values.append(float(density(params, xs, problem.each).mean()))
+        params = step(params, xs, problem.each)
+    assert_increasing("missing entries, EM", values)
+
+
+def check_analysers() -> None:
+    """Log density, one step and twenty steps of a mixture of factor analyses."""
+    problem = problems.analysers(n_observations=300, obs_dim=7, lat_dim=3, n_components=4, seed=7)
+    params, xs = problem.start, problem.xs
+    density, step = jax.jit(references.analysers_log_density), jax.jit(references.analysers_step)
+    whole = np.ones(xs.shape, bool)
+    expected = logsumexp(dense_log_joint(dense_analysers(params), np.asarray(xs), whole), axis=1)
+    assert_close("factor analysers, log density", density(params, xs), expected)
+    stepped = dense_analysers_step(params, np.asarray(xs))
+    assert_close("factor analysers, EM step", step(params, xs), stepped)
+    values = []
+    for _ in range(20):
+        values.append(float(density(params, xs).mean()))
+        params = step(params, xs)
+    assert_increasing("factor analysers, EM", values)
 
 
 def check_factors() -> None:
@@ -154,4 +249,6 @@ if __name__ == "__main__":
     check_mixture_products()
     check_factors()
     check_hierarchy()
+    check_missing()
+    check_analysers()
     check_poissons()

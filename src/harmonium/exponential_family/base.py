@@ -413,8 +413,8 @@ class Differentiable(ExponentialFamily, Latent):
     def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
         r"""What is left when the parts that are not observed are integrated out (a hook).
 
-        Mathematically, the $	heta'$ and $\chi$ with $\int \exp(	heta \cdot s(x))\, h(x)\, dx_u =
-        \exp(	heta' \cdot s(x_o) + \chi)\, h(x_o)$, where $x_o$ is a concealed observation.
+        Mathematically, the $\theta'$ and $\chi$ with $\int \exp(\theta \cdot s(x))\, h(x)\, dx_u =
+        \exp(\theta' \cdot s(x_o) + \chi)\, h(x_o)$, where $x_o$ is a concealed observation.
 
         **Returns:** a natural point, which need not be in the domain, and a number.
         """

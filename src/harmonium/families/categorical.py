@@ -58,11 +58,6 @@ class LogOdds(VectorFamily):
         )
         return self.unravel(jnp.log(probabilities[1:]) - jnp.log(probabilities[0]))
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The most probable category."""
-        first = 1 - jnp.sum(point.values, keepdims=True)
-        return jnp.argmax(jnp.concatenate([first, point.values]))
-
     def probabilities(self, point: Natural) -> Float[Array, " {self.n_categories}"]:
         """The probabilities of all categories, of a natural point."""
         self.check_single(point)
@@ -120,6 +115,11 @@ class Categorical(LogOdds):
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Int[Array, ""]:
         return jax.random.categorical(key, self._log_odds(point))
+
+    def expected_observation(self, point: Mean) -> Any:
+        """The most probable category."""
+        first = 1 - jnp.sum(point.values, keepdims=True)
+        return jnp.argmax(jnp.concatenate([first, point.values]))
 
     def top_marginal(self, point: Natural) -> Natural:
         """The point itself."""

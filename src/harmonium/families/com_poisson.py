@@ -174,6 +174,10 @@ class CoMPoisson(Univariate):
         self.check_single(point)
         return -point.values[1]
 
+    def expected_observation(self, point: Mean) -> Any:
+        """The expected count, a real number."""
+        return point.values[0]
+
     def mean(self, point: Natural) -> Float[Array, ""]:
         return self.to_mean(point).values[0]
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number
 from harmonium.exponential_family.vector import Rate
-from harmonium.geometry.point import Natural
+from harmonium.geometry.point import Mean, Natural
 
 
 class Exponential(Rate):
@@ -43,6 +43,10 @@ class Exponential(Rate):
         r"""The rate $\lambda$ of a natural point."""
         self.check_single(point)
         return -point.values[0]
+
+    def expected_observation(self, point: Mean) -> Any:
+        """The mean."""
+        return point.values[0]
 
     def mean(self, point: Natural) -> Float[Array, ""]:
         return 1 / self.rate(point)

@@ -83,6 +83,10 @@ class Gamma(Positive):
         self.check_single(point)
         return -point.values[1]
 
+    def expected_observation(self, point: Mean) -> Any:
+        """The mean."""
+        return point.values[1]
+
     def mean(self, point: Natural) -> Float[Array, ""]:
         return self.shape(point) / self.rate(point)
 

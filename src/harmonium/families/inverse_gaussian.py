@@ -91,6 +91,10 @@ class InverseGaussian(Positive):
         self.check_single(point)
         return -2 * point.values[1]
 
+    def expected_observation(self, point: Mean) -> Any:
+        """The mean."""
+        return point.values[0]
+
     def mean(self, point: Natural) -> Float[Array, ""]:
         r"""The mean $\mu$ of a natural point."""
         self.check_single(point)

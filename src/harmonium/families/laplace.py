@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number
 from harmonium.exponential_family.vector import Rate
-from harmonium.geometry.point import Natural
+from harmonium.geometry.point import Mean, Natural
 
 
 class Laplace(Rate):
@@ -54,6 +54,10 @@ class Laplace(Rate):
         """The scale $b$ of a natural point: the average distance from the location."""
         self.check_single(point)
         return -1 / point.values[0]
+
+    def expected_observation(self, point: Mean) -> Any:
+        """The location, whatever the scale."""
+        return jnp.full_like(point.values[0], self.location)
 
     def mean(self, point: Natural) -> Float[Array, ""]:
         self.check_single(point)

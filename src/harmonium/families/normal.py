@@ -187,9 +187,9 @@ class Normal(Differentiable, Generative):
         r"""The Schur complement of the hidden part of the precision.
 
         Mathematically, with precision $J$, hidden entries $u$ and observed ones $o$,
-        $	heta_o' = 	heta_o - J_{ou} J_{uu}^{-1} 	heta_u$,
+        $\theta_o' = \theta_o - J_{ou} J_{uu}^{-1} \theta_u$,
         $J' = J_{oo} - J_{ou} J_{uu}^{-1} J_{uo}$ and
-        $\chi = rac12 	heta_u \cdot J_{uu}^{-1} 	heta_u - rac12 \log |J_{uu}|$.
+        $\chi = \frac12 \theta_u \cdot J_{uu}^{-1} \theta_u - \frac12 \log |J_{uu}|$.
         """
         structure, location = self.covariance_structure, point.location
         precision = structure.symmetrize(-2 * point.shape)

@@ -121,6 +121,10 @@ class VonMises(Real):
         self.check_single(point)
         return jnp.arctan2(point.values[1], point.values[0])
 
+    def expected_observation(self, point: Mean) -> Any:
+        """The mean direction."""
+        return jnp.arctan2(point.values[1], point.values[0])
+
     def variance(self, point: Natural) -> Float[Array, ""]:
         r"""The circular variance $1 - I_1(\kappa) / I_0(\kappa)$, between zero and one.
 

@@ -70,7 +70,8 @@ def check_mask(family: Any, observed: Any, batch: bool) -> Any:
     wanted = jax.tree.map(lambda leaf: f"(N, *{leaf.shape})" if batch else f"{leaf.shape}", form)
     expected = f"expected truth values of shapes {wanted} for what of {family} is observed"
     try:
-        parts = [jnp.asarray(part) for part in structure.flatten_up_to(observed)]
+        with jax.ensure_compile_time_eval():  # masks that are known stay known while compiling
+            parts = [jnp.asarray(part) for part in structure.flatten_up_to(observed)]
     except (TypeError, ValueError):
         raise TypeError(f"{expected}; got {type(observed).__name__}.") from None
     for leaf, part in zip(jax.tree.leaves(form), parts, strict=True):
@@ -87,7 +88,8 @@ def check_mask(family: Any, observed: Any, batch: bool) -> Any:
 def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = None) -> Patterns:
     """The observations of a batch grouped by what is observed of each.
 
-    In compiled functions, where masks are unknown, each observation is a block by itself.
+    Where masks are unknown, as arguments of a compiled function are, each observation is a block
+    by itself.
 
     **Arguments:**
 
