@@ -66,9 +66,9 @@ def check_mask(family: Any, observed: Any, batch: bool) -> Any:
     """
     form = family.mask
     structure = jax.tree.structure(form)
-    leading = "(N, ...)" if batch else "(...)"
-    wanted = jax.tree.map(lambda leaf: f"(N, *{leaf.shape})" if batch else f"{leaf.shape}", form)
-    expected = f"expected truth values of shapes {wanted} for what of {family} is observed"
+    axes = ("N",) if batch else ()
+    shapes = jax.tree.map(lambda leaf: f"({', '.join(map(str, axes + leaf.shape))})", form)
+    expected = f"expected truth values of shapes {shapes} for what of {family} is observed"
     try:
         with jax.ensure_compile_time_eval():  # masks that are known stay known while compiling
             parts = [jnp.asarray(part) for part in structure.flatten_up_to(observed)]
@@ -81,7 +81,7 @@ def check_mask(family: Any, observed: Any, batch: bool) -> Any:
                 "for NaN as missing pass ~numpy.isnan(xs)."
             )
         if part.shape[batch:] != leaf.shape or part.ndim != len(leaf.shape) + batch:
-            raise ValueError(f"{expected}; got shape {part.shape}, where {leading} is needed.")
+            raise ValueError(f"{expected}; got shape {part.shape}.")
     return structure.unflatten(parts)
 
 
