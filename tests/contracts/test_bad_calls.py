@@ -912,7 +912,127 @@ def _sample(shape: Any) -> Any:
     return _normal().sample(_key(), _natural("normal"), shape)
 
 
-TABLE = CONSTRUCTORS + EMBEDDINGS + POINTS + DATA + STANDARD + MARGINALS
+def _records() -> hm.Mixture:
+    return hm.Mixture(hm.Product(_normal(), hm.Categorical(3)), 2)
+
+
+def _partial(observed: Any) -> Any:
+    """Vectors of length 2, three of them, under a mixture."""
+    model = _model("mixture")
+    return model.log_observable_densities(_natural("mixture"), np.ones((3, 2)), observed=observed)
+
+
+def _partial_records(observed: Any) -> Any:
+    return _records().group_patterns((np.ones((3, 2)), np.zeros(3, int)), observed)
+
+
+def _impute(xs: Any, observed: Any, *args: Any) -> Any:
+    return hm.impute(_model("mixture"), _natural("mixture"), xs, observed, *args)
+
+
+PARTIAL = [
+    Bad(
+        "mask of numbers",
+        lambda: _partial(np.ones((3, 2))),
+        TypeError,
+        r"truth values.*\(N, \*\(2,\)\).*got float64.*for NaN as missing pass ~numpy\.isnan",
+    ),
+    Bad(
+        "one mask for many observations",
+        lambda: _partial(np.ones(2, bool)),
+        ValueError,
+        r"truth values of shapes.*of Normal\(2.*got shape \(2,\), where \(N, \.\.\.\) is needed",
+    ),
+    Bad(
+        "mask of whole observations",
+        lambda: _partial(np.ones(3, bool)),
+        ValueError,
+        r"got shape \(3,\)",
+    ),
+    Bad(
+        "mask of longer vectors",
+        lambda: _partial(np.ones((3, 4), bool)),
+        ValueError,
+        r"got shape \(3, 4\)",
+    ),
+    Bad(
+        "fewer masks than observations",
+        lambda: _partial(np.ones((2, 2), bool)),
+        ValueError,
+        "a mask for each of 3 observations, got 2",
+    ),
+    Bad("mask of text", lambda: _partial("all"), TypeError, "truth values.*got str"),
+    Bad(
+        "one mask for a product",
+        lambda: _partial_records(np.ones((3, 2), bool)),
+        TypeError,
+        r"truth values of shapes \('\(N, \*\(2,\)\)', '\(N, \*\(\)\)'\).*got ndarray",
+    ),
+    Bad(
+        "masks of too many parts",
+        lambda: _partial_records((np.ones((3, 2), bool), np.ones(3, bool), np.ones(3, bool))),
+        TypeError,
+        "truth values.*got tuple",
+    ),
+    Bad(
+        "mask of categories one by one",
+        lambda: _partial_records((np.ones((3, 2), bool), np.ones((3, 3), bool))),
+        ValueError,
+        r"got shape \(3, 3\)",
+    ),
+    Bad(
+        "batch of masks for one observation",
+        lambda: _model("mixture").posterior_at(
+            _natural("mixture"), np.ones(2), observed=np.ones((1, 2), bool)
+        ),
+        ValueError,
+        r"got shape \(1, 2\)",
+    ),
+    Bad(
+        "imputation by a family",
+        lambda: hm.impute(_normal(), _natural("normal"), np.ones((3, 2)), np.ones((3, 2), bool)),
+        TypeError,
+        r"impute.*Normal\(2.*Conjugated",
+    ),
+    Bad(
+        "several expectations",
+        lambda: _impute(np.ones((3, 2)), np.ones((3, 2), bool), None, (4,)),
+        ValueError,
+        r"expectations have no shape, got \(4,\)\. Pass a key",
+    ),
+    Bad(
+        "imputation with one mask",
+        lambda: _impute(np.ones((3, 2)), np.ones(2, bool)),
+        ValueError,
+        r"got shape \(2,\)",
+    ),
+    Bad(
+        "draws with one mask",
+        lambda: _impute(np.ones((3, 2)), np.ones(2, bool), _key()),
+        ValueError,
+        r"got shape \(2,\)",
+    ),
+    Bad(
+        "draws with fewer masks",
+        lambda: _impute(np.ones((3, 2)), np.ones((2, 2), bool), _key()),
+        ValueError,
+        "a mask for each of 3 observations, got 2",
+    ),
+    Bad(
+        "imputation of longer vectors",
+        lambda: _impute(np.ones((3, 4)), np.ones((3, 4), bool)),
+        ValueError,
+        r"expected a batch of observations of Normal\(2.*\(3, 4\)",
+    ),
+    Bad(
+        "draws of longer vectors",
+        lambda: _impute(np.ones((3, 4)), np.ones((3, 4), bool), _key()),
+        ValueError,
+        r"expected a batch of observations of Normal\(2.*\(3, 4\)",
+    ),
+]
+
+TABLE = CONSTRUCTORS + EMBEDDINGS + POINTS + DATA + STANDARD + MARGINALS + PARTIAL
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=[bad.name for bad in TABLE])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from harmonium.exponential_family.base import ExponentialFamily
+from harmonium.exponential_family.chunks import map_chunks
 from harmonium.geometry.point import Natural
 
 
@@ -57,11 +58,18 @@ class Gibbs(ExponentialFamily):
         """One full sweep of the Gibbs sampler, from one joint observation to the next."""
 
 
-def sample_many(sampler: Any, key: PRNGKeyArray, shape: tuple[int, ...]) -> Any:
-    """Calls a sampler of one observation with as many keys as there are places in `shape`."""
+def sample_many(
+    sampler: Any, key: PRNGKeyArray, shape: tuple[int, ...], size: int | None = None
+) -> Any:
+    """Calls a sampler of one observation with as many keys as there are places in `shape`.
+
+    At most `size` of them at once, if given, in a scan that had better be compiled.
+    """
     if any(length < 0 for length in shape):
         raise ValueError(f"expected a shape of lengths that are not negative, got {shape}.")
     if shape == ():
         return sampler(key)
-    draws = jax.vmap(sampler)(jax.random.split(key, math.prod(shape)))
+    keys = jax.random.split(key, math.prod(shape))
+    whole = size is None or len(keys) <= size
+    draws = jax.vmap(sampler)(keys) if whole else map_chunks(jax.vmap(sampler), keys, size)
     return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), draws)

@@ -214,7 +214,10 @@ class LinearMap(InteractionMap):
         """The product with a mean point of the domain's sub-statistic."""
 
         def contract(leaf: Array, row: Point) -> Point:
-            return jax.tree.map(lambda a: jnp.tensordot(leaf, a, axes=leaf.ndim), row)
+            def product(a: Array) -> Array:  # one-hot statistics have the default dtype
+                return jnp.tensordot(leaf.astype(a.dtype), a, axes=leaf.ndim)
+
+            return jax.tree.map(product, row)
 
         leaves = jax.tree.leaves(statistic)
         terms = [contract(leaf, row) for leaf, row in zip(leaves, point.rows, strict=True)]

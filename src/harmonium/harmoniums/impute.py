@@ -13,7 +13,7 @@ from harmonium.exponential_family.generative import sample_many
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import as_batch, first_of
-from harmonium.harmoniums.patterns import Patterns, check_mask, group_patterns
+from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
 
 # As many rows as are filled in at once: each has the mean parameters of its whole observable.
 ROWS_AT_ONCE = 1024
@@ -56,7 +56,7 @@ def impute(
     if single:
         xs, observed = as_batch(xs), as_batch(observed)
     if key is not None:
-        filled = sample_many(lambda k: _draw(model, params, xs, observed, k), key, shape)
+        filled = _draw(model, params, xs, observed, key, shape)
         return jax.tree.map(lambda leaf: leaf.take(0, len(shape)), filled) if single else filled
     if shape != ():
         raise ValueError(f"expectations have no shape, got {shape}. Pass a key to draw instead.")
@@ -78,11 +78,19 @@ def _expect(model: Conjugated, params: Natural, xs: Patterns) -> Any:
     return xs.gather(map_chunks(lambda chunk: over_blocks(*chunk), (xs.xs, xs.observed), size))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _draw(model: Conjugated, params: Natural, xs: Any, observed: Any, key: PRNGKeyArray) -> Any:
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def _draw(
+    model: Conjugated,
+    params: Natural,
+    xs: Any,
+    observed: Any,
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+) -> Any:
     family: Any = model.obs_man
     xs = family.check_form(xs, like=params)
-    observed = check_mask(family, observed, batch=True)
+    length = batch_length(xs)
+    observed = check_masks(family, observed, length)
 
     def fill(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
         latent_key, observable_key = jax.random.split(key)
@@ -91,5 +99,8 @@ def _draw(model: Conjugated, params: Natural, xs: Any, observed: Any, key: PRNGK
         likelihood = model.lkl_man.apply(model.likelihood_function(params), latent)
         return family.sample_hidden(observable_key, likelihood, row, mask)
 
-    keys = jax.random.split(key, batch_length(xs))
-    return map_chunks(lambda chunk: jax.vmap(fill)(*chunk), (xs, observed, keys), ROWS_AT_ONCE)
+    def fill_all(key: PRNGKeyArray) -> Any:
+        rows = xs, observed, jax.random.split(key, length)
+        return map_chunks(lambda chunk: jax.vmap(fill)(*chunk), rows, ROWS_AT_ONCE)
+
+    return sample_many(fill_all, key, shape, max(1, ROWS_AT_ONCE // length))

@@ -85,6 +85,19 @@ def check_mask(family: Any, observed: Any, batch: bool) -> Any:
     return structure.unflatten(parts)
 
 
+def check_masks(family: Any, observed: Any, length: int) -> Any:
+    """`check_mask` of a batch of as many masks as there are observations.
+
+    **Raises:** `ValueError` also for another number of them.
+    """
+    observed = check_mask(family, observed, batch=True)
+    if batch_length(observed) != length:
+        raise ValueError(
+            f"expected a mask for each of {length} observations, got {batch_length(observed)}."
+        )
+    return observed
+
+
 def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = None) -> Patterns:
     """The observations of a batch grouped by what is observed of each.
 
@@ -99,12 +112,8 @@ def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = Non
     - `like`: a point, the parameters that the observations are used with.
     """
     xs = family.check_form(xs, like=like)
-    observed = check_mask(family, observed, batch=True)
     length = batch_length(xs)
-    if batch_length(observed) != length:
-        raise ValueError(
-            f"expected a mask for each of {length} observations, got {batch_length(observed)}."
-        )
+    observed = check_masks(family, observed, length)
     xs = jax.vmap(family.conceal)(xs, observed)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(observed)):
         return Patterns(jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length))
