@@ -70,6 +70,8 @@ def sample_many(
     if shape == ():
         return sampler(key)
     keys = jax.random.split(key, math.prod(shape))
-    whole = size is None or len(keys) <= size
-    draws = jax.vmap(sampler)(keys) if whole else map_chunks(jax.vmap(sampler), keys, size)
+    if size is None or len(keys) <= size:
+        draws = jax.vmap(sampler)(keys)
+    else:
+        draws = map_chunks(jax.vmap(sampler), keys, size)
     return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), draws)
