@@ -37,8 +37,13 @@ def isotropic(normal, mean, variance):
     Whatever the covariance structure, it has the moments of 2n observations: the mean and plus or
     minus a step along each axis.
     """
-    n = normal.data_dim
-    step = jnp.sqrt(n * variance) * jnp.eye(n)
+    return independent(normal, mean, jnp.full(normal.data_dim, variance))
+
+
+@eqx.filter_jit
+def independent(normal, mean, variances):
+    """The same with a variance for each direction."""
+    step = jnp.diag(jnp.sqrt(normal.data_dim * variances))
     xs = jnp.concatenate([mean[None] + step, mean[None] - step])
     return normal.to_natural(normal.average_sufficient_statistic(xs))
 
@@ -51,6 +56,8 @@ def blank(model, observable):
             loadings = jnp.zeros((normal.data_dim, model.pst_man.data_dim))
             mean, covariance = normal.mean(observable), normal.covariance(observable)
             return model.from_loadings(loadings, mean, covariance)
+        case hm.MixtureOf(harmonium=component, n_components=k):
+            return model.from_components([blank(component, observable)] * k, jnp.full(k, 1 / k))
         case hm.Mixture(n_components=k):
             return model.from_components([observable] * k, jnp.full(k, 1 / k))
         case hm.Hierarchical(lwr_hrm=lower, upr_hrm=upper):
