@@ -118,3 +118,17 @@ def test_views_of_digits_are_tied_by_a_tree(example, tmp_path, capsys):
     shares = [int(line.split()[-1].rstrip("%")) for line in printed.splitlines() if "%" in line]
     assert len(shares) == 4 and min(shares) > 0
     assert picture.stat().st_size > 10_000
+
+
+def test_mixtures_of_factor_analysers_are_compared_on_digits(example, tmp_path, capsys):
+    example_script, picture = example("factor_analysers"), tmp_path / "factor_analysers.png"
+    small = ((8, 2),), ((6, 4),), ((8,),), ((2,),)
+    sizes = {
+        kind: (build, own)
+        for (kind, (build, _)), own in zip(example_script.SIZES.items(), small, strict=True)
+    }
+    example_script.main(picture, sizes, n_starts=1, n_steps=10)
+    printed = capsys.readouterr().out
+    assert all(kind in printed for kind in sizes)
+    assert "nan" not in printed
+    assert picture.stat().st_size > 10_000
