@@ -120,6 +120,12 @@ class Attached(Conjugated):
     def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
         return marginal_distribution(self, point)
 
+    def select_component(self, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
+        raise TypeError(
+            f"{self} cannot be conditioned on a category: its observable would be left without a "
+            "latent, beside branches that keep theirs, and there is no model of both."
+        )
+
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         attached = self.hrm_man
         interaction = attached.int_man.adopt(point.interaction)
