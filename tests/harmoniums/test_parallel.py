@@ -1,5 +1,6 @@
 """What harmoniums side by side refuse; their densities are in `tests/oracles/test_trees.py`."""
 
+import jax
 import pytest
 
 import harmonium as hm
