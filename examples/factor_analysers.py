@@ -190,12 +190,12 @@ def read_clusters(model, params, n_factors):
     ]
 
 
-def draw(path, kinds, n_clusters=8, n_factors=2):
+def draw(path, kinds, n_clusters=9, n_factors=2):
     """Clusters and what varies in them, and the comparison."""
     chosen = [fits[0] for fits in kinds]
     clusters = read_clusters(chosen[0].model, chosen[0].params, n_factors)[:n_clusters]
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(12, 6.2), width_ratios=[1.55, 1], layout="constrained"
+        1, 2, figsize=(12, 5.6), width_ratios=[1.9, 1], layout="constrained"
     )
     figure.get_layout_engine().set(wspace=0.04)
     draw_clusters(left, clusters)
@@ -210,7 +210,8 @@ GAP = 5  # between a factor and what is left of it
 
 def draw_clusters(axes, clusters):
     """A row for each cluster: its mean, and what its factors do to that."""
-    axes.set_title("The heaviest clusters, and their factors from -2 to 2 standard deviations")
+    title = "The heaviest clusters, and their factors from -2 to 2 standard deviations"
+    axes.set_title(title, pad=22)
     rows = [strip(cluster) for cluster in clusters]
     axes.imshow(np.vstack(rows), cmap="gray_r", vmin=0, vmax=17)
     for i, cluster in enumerate(clusters):
@@ -249,7 +250,7 @@ def draw_scores(axes, chosen):
     axes.set_yticks(rows, names)
     margin = 0.12 * (np.ptp(values) + 1)
     axes.set(
-        title="Images that no model has seen",
+        title="Held-out images",
         xlabel="mean log-likelihood (nats per image)",
         xlim=(values.min() - margin, values.max() + margin),
         ylim=(-0.5, len(rows) - 0.5),
