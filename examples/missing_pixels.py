@@ -4,7 +4,7 @@ Mixtures of factor analysers and hierarchical mixtures of Gaussians are fitted b
 are incomplete themselves: of every training image half is missing, random pixels or a half of the
 square. Held-out images are then filled in by what the models expect there, and compared with what
 was there; so are scikit-learn's imputers, fitted to the same incomplete data. The same is done with
-a fifth of the entries of two tables. Draws show how much the observed part leaves open.
+a quarter of the entries of a table. Draws show how much the observed part leaves open.
 
     python examples/missing_pixels.py [--picture PATH]
 """
@@ -12,6 +12,7 @@ a fifth of the entries of two tables. Draws show how much the observed part leav
 import argparse
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,9 @@ import numpy as np
 from charts import plt, save
 from fitting import Pseudo, em_step, random_starts
 from matplotlib import colormaps
-from sklearn.datasets import load_diabetes, load_digits, load_wine
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # it enables the import below
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401, enables the next
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.model_selection import train_test_split
 
@@ -92,16 +94,8 @@ class Fitted(NamedTuple):
 
 
 ANALYSERS, HIERARCHY = "mixture of factor analysers", "hierarchical mixture"
-IMAGES = (
-    Candidate(ANALYSERS, 40, 4, 300),
-    Candidate(ANALYSERS, 20, 6, 300),
-    Candidate(HIERARCHY, 20, 12, 100),
-)
-TABLES = (
-    Candidate(ANALYSERS, 1, 3, 20),
-    Candidate(ANALYSERS, 3, 3, 50),
-    Candidate(HIERARCHY, 3, 4, 20),
-)
+IMAGES = (Candidate(ANALYSERS, 40, 4, 300), Candidate(HIERARCHY, 20, 12, 100))
+TABLE = (Candidate(ANALYSERS, 3, 3, 20), Candidate(HIERARCHY, 3, 3, 20))
 
 
 # --- data
@@ -135,9 +129,9 @@ def halves(rng, n):
     return four[rng.integers(4, size=n)]
 
 
-def load_table(load, seed):
-    """A table with standardised columns of which a quarter of the entries is missing."""
-    table = load().data
+def load_table(seed):
+    """Diabetes patients: a table with standardised columns of which a quarter of the entries is missing."""
+    table = load_diabetes().data
     table = (table - table.mean(axis=0)) / table.std(axis=0)
     rng = np.random.default_rng(seed)
     parts = train_test_split(table, random_state=seed)
@@ -213,11 +207,11 @@ def fit(candidate, rows, n_starts, n_steps):
 # --- comparisons
 
 
-def imputers(**limits):
-    """Those of scikit-learn; of nearest neighbours, three."""
+def imputers(**settings):
+    """Those of scikit-learn; of nearest neighbours, three. Settings are those of the iterative."""
     return {
         "column means": SimpleImputer(keep_empty_features=True),
-        "IterativeImputer": IterativeImputer(random_state=0, **limits),
+        "IterativeImputer": IterativeImputer(random_state=0, **settings),
         **{
             f"KNNImputer, {k} neighbours": KNNImputer(n_neighbors=k, weights="distance")
             for k in NEIGHBOURS
@@ -225,34 +219,128 @@ def imputers(**limits):
     }
 
 
-def compare_images(candidates, n_starts, n_steps, limits):
-    """Errors by names and kinds of holes, and what the picture shows."""
-    rng = np.random.default_rng(0)
-    train, held_out = load_images(rng)
-    fits = [fit(candidate, train, n_starts, n_steps) for candidate in candidates]
-    filled = {}
-    for name, imputer in imputers(**limits).items():
+def fill_with(imputer, train, held_out):
+    """What an imputer of scikit-learn, fitted to some rows, fills into others.
+
+    The iterative one warns where it still changes after its last round; that is its result.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         imputer.fit(train.holed)
-        filled[name] = {k: imputer.transform(rows.holed) for k, rows in held_out.items()}
-    for own in fits:
-        filled[own.name] = {k: own.fill(rows) for k, rows in held_out.items()}
+        return [imputer.transform(rows.holed) for rows in held_out]
+
+
+class Comparison(NamedTuple):
+    """The fitted models, and by names what all methods fill into held-out rows, and errors."""
+
+    fits: list[Fitted]
+    filled: dict[str, list[np.ndarray]]
+    errors: dict[str, list[float]]
+
+
+def compare(candidates, train, held_out, budget, **settings):
+    """All methods on sets of held-out rows."""
+    fits = [fit(candidate, train, *budget) for candidate in candidates]
+    filled = {k: fill_with(own, train, held_out) for k, own in imputers(**settings).items()}
+    filled |= {own.name: [own.fill(rows) for rows in held_out] for own in fits}
     errors = {
-        name: [held_out[k].error(values) for k, values in own.items()]
-        for name, own in filled.items()
+        name: [rows.error(x) for rows, x in zip(held_out, values, strict=True)]
+        for name, values in filled.items()
     }
-    return fits, errors, held_out, filled
+    return Comparison(fits, filled, errors)
 
 
-def compare_table(load, candidates, n_starts, n_steps, n_splits):
-    """Validation densities of the candidates, and errors of all; averages over splits."""
-    validation, errors = {}, {}
+def compare_table(candidates, budget, n_splits):
+    """Averages over several splits of a table: errors, and what validation rows say."""
+    runs = []
     for seed in range(n_splits):
-        train, held_out = load_table(load, seed)
-        for name, imputer in imputers(max_iter=30, tol=1e-2).items():
-            values = imputer.fit(train.holed).transform(held_out.holed)
-            errors.setdefault(name, []).append(held_out.error(values))
-        for candidate in candidates:
-            own = fit(candidate, train, n_starts, n_steps)
-            validation.setdefault(own.name, []).append(own.validation)
-            errors.setdefault(own.name, []).append(held_out.error(own.fill(held_out)))
-    return ({k: float(np.mean(v)) for k, v in own.items()} for own in (validation, errors))
+        train, held_out = load_table(seed)
+        settings = {"max_iter": 30, "tol": 1e-2}
+        runs.append(compare(candidates, train, [held_out], budget, **settings))
+    errors = {name: np.mean([run.errors[name] for run in runs], axis=0) for name in runs[0].errors}
+    fits = zip(*(run.fits for run in runs), strict=True)
+    return errors, {own[0].name: np.mean([f.validation for f in own]) for own in fits}
+
+
+def table(errors, validation, columns):
+    """Errors of what is filled in, and log-likelihoods; a star for the model that these choose."""
+    header = f"{'':<36}" + "".join(f"{name:>17}" for name in columns) + f"{'validation':>13}"
+    lines = [header, "-" * len(header)]
+    best = max(validation, key=lambda name: validation[name])
+    for name, values in errors.items():
+        line = f"{name:<36}" + "".join(f"{value:>17.3f}" for value in values)
+        if name in validation:
+            line += f"{validation[name]:>13.2f}" + (" *" if name == best else "")
+        lines.append(line)
+    return "\n".join(lines)
+
+
+# --- picture
+
+
+N_SHOWN = 4  # images with each kind of holes
+N_DRAWS = 4
+
+
+def draw(path, comparison, held_out):
+    """Images, their holes, and what methods fill in: a row for each image."""
+    chosen = max(comparison.fits, key=lambda own: own.validation)
+    errors = comparison.errors
+    nearest = min((k for k in errors if k.startswith("KNN")), key=lambda k: sum(errors[k]))
+    methods = ("IterativeImputer", nearest, chosen.name)
+    blocks = []
+    for i, rows in enumerate(held_out):
+        shown = Incomplete(rows.xs[:N_SHOWN], rows.observed[:N_SHOWN])
+        holes = np.where(shown.observed, shown.xs, HIDDEN)
+        filled = [comparison.filled[name][i][:N_SHOWN] for name in methods]
+        draws = chosen.draw(shown, jax.random.key(2), N_DRAWS)
+        blocks.append(np.stack([shown.xs, holes, *filled, *draws], axis=1))
+    titles = ["image", "seen", "iterative", "nearest", "expected", *["draw"] * N_DRAWS]
+    draw_rows(path, np.concatenate(blocks), titles)
+
+
+def draw_rows(path, images, titles):
+    """Images (rows, columns, 64) in a grid, with titles above it."""
+    n_rows, n_columns = images.shape[:2]
+    tiles = np.pad(
+        images.reshape(n_rows, n_columns, 8, 8),
+        ((0, 0), (0, 0), (0, 1), (0, 1)),
+        constant_values=np.nan,
+    )
+    figure, axes = plt.subplots(figsize=(n_columns, n_rows + 0.6), layout="constrained")
+    joined = tiles.transpose(0, 2, 1, 3).reshape(n_rows * 9, n_columns * 9)[:-1, :-1]
+    axes.imshow(joined, cmap=CMAP, vmin=0, vmax=17)
+    for i, title in enumerate(titles):
+        axes.text(9 * i + 3.5, -1.5, title, ha="center", va="bottom")
+    axes.set_title("Held-out images without half of their pixels", pad=24)
+    axes.set_axis_off()
+    save(figure, path)
+
+
+def main(picture=PICTURE, images=IMAGES, columns=TABLE, n_starts=4, n_steps=20, n_splits=5):
+    """Fits, prints and draws."""
+    begin = time.perf_counter()
+    budget = n_starts, n_steps
+    train, held_out = load_images(np.random.default_rng(0))
+    settings = {"n_nearest_features": 20, "min_value": 0, "max_value": 17}
+    comparison = compare(images, train, list(held_out.values()), budget, **settings)
+    print("\nRoot mean squared errors of what is filled into held-out rows. Models, fitted to the")
+    print(
+        f"same incomplete rows from {n_starts} starts, fill in the average of their expectations;"
+    )
+    print("validation: the mean log density of what is observed in rows that they have not seen.")
+    print("\nDigits, half of the pixels missing (grey levels from 0 to 17)\n")
+    validation = {own.name: own.validation for own in comparison.fits}
+    print(table(comparison.errors, validation, list(held_out)))
+    print(f"\nDiabetes, {MISSING:.0%} of the entries missing (standard deviations)\n", flush=True)
+    print(table(*compare_table(columns, budget, n_splits), ["entries"]))
+    print("\n* the model that validation rows choose.")
+    draw(picture, comparison, list(held_out.values()))
+    print(f"\nPicture: {os.path.relpath(picture)}")
+    print(f"Time: {time.perf_counter() - begin:.0f} s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
+    main(parser.parse_args().picture)
