@@ -25,8 +25,8 @@ from charts import plt, save
 from fitting import Pseudo, em_step, random_starts
 from matplotlib import colormaps
 from sklearn.datasets import load_diabetes, load_digits
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401, enables the next
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401, enables the next
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.model_selection import train_test_split
 
@@ -130,7 +130,7 @@ def halves(rng, n):
 
 
 def load_table(seed):
-    """Diabetes patients: a table with standardised columns of which a quarter of the entries is missing."""
+    """Diabetes patients: standardised columns, a quarter of the entries missing."""
     table = load_diabetes().data
     table = (table - table.mean(axis=0)) / table.std(axis=0)
     rng = np.random.default_rng(seed)
@@ -290,11 +290,13 @@ def draw(path, comparison, held_out):
     methods = ("IterativeImputer", nearest, chosen.name)
     blocks = []
     for i, rows in enumerate(held_out):
-        shown = Incomplete(rows.xs[:N_SHOWN], rows.observed[:N_SHOWN])
+        own = slice(i * N_SHOWN, (i + 1) * N_SHOWN)
+        shown = Incomplete(rows.xs[own], rows.observed[own])
         holes = np.where(shown.observed, shown.xs, HIDDEN)
-        filled = [comparison.filled[name][i][:N_SHOWN] for name in methods]
+        filled = [comparison.filled[name][i][own] for name in methods]
         draws = chosen.draw(shown, jax.random.key(2), N_DRAWS)
-        blocks.append(np.stack([shown.xs, holes, *filled, *draws], axis=1))
+        parts = np.clip(np.stack([shown.xs, *filled, *draws], axis=1), 0, 17)
+        blocks.append(np.insert(parts, 1, holes, axis=1))
     titles = ["image", "seen", "iterative", "nearest", "expected", *["draw"] * N_DRAWS]
     draw_rows(path, np.concatenate(blocks), titles)
 
