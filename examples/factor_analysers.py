@@ -92,11 +92,12 @@ def full(n_components):
     return hm.Mixture(hm.Normal(N_PIXELS), n_components)
 
 
-# Kinds of models, and sizes to choose from: numbers of components, and of factors.
+# Kinds of models, and sizes to choose from: numbers of components, and of factors. All have about
+# 8,000 parameters at most.
 SIZES = {
     "mixture of factor analysers": (analysers, ((20, 4), (15, 6))),
-    "hierarchical mixture": (hierarchy, ((20, 20), (10, 28))),
-    "Gaussian mixture, diagonal": (independent, ((30,), (60,))),
+    "hierarchical mixture": (hierarchy, ((20, 20), (10, 30))),
+    "Gaussian mixture, diagonal": (independent, ((30,), (62,))),
     "Gaussian mixture, full": (full, ((2,), (3,))),
 }
 
@@ -260,7 +261,7 @@ def draw_scores(axes, chosen):
     axes.tick_params(axis="y", length=0)
 
 
-def main(picture=PICTURE, sizes=SIZES, n_starts=3, n_steps=80):
+def main(picture=PICTURE, sizes=SIZES, n_starts=4, n_steps=120):
     """Fits, prints and draws."""
     begin = time.perf_counter()
     images = load()

@@ -120,15 +120,32 @@ def test_views_of_digits_are_tied_by_a_tree(example, tmp_path, capsys):
     assert picture.stat().st_size > 10_000
 
 
-def test_mixtures_of_factor_analysers_are_compared_on_digits(example, tmp_path, capsys):
-    example_script, picture = example("factor_analysers"), tmp_path / "factor_analysers.png"
-    small = ((8, 2),), ((6, 4),), ((8,),), ((2,),)
+def test_factor_analysers_are_compared_with_other_mixtures(example, tmp_path, capsys):
+    analysers = example("factor_analysers")
     sizes = {
-        kind: (build, own)
-        for (kind, (build, _)), own in zip(example_script.SIZES.items(), small, strict=True)
+        "mixture of factor analysers": (analysers.analysers, ((10, 2),)),
+        "Gaussian mixture, diagonal": (analysers.independent, ((4,), (10,))),
     }
-    example_script.main(picture, sizes, n_starts=1, n_steps=10)
-    printed = capsys.readouterr().out
-    assert all(kind in printed for kind in sizes)
-    assert "nan" not in printed
+    picture = tmp_path / "analysers.png"
+    analysers.main(picture, sizes=sizes, n_starts=1, n_steps=20)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    held_out = {line[0]: float(line[-2]) for line in lines if line and line[-1] == "*"}
+    assert -200 < held_out["Gaussian"] < held_out["mixture"] < -100
+    assert picture.stat().st_size > 10_000
+
+
+def test_missing_pixels_are_filled_in(example, tmp_path, capsys):
+    missing = example("missing_pixels")
+    kind = missing.ANALYSERS
+    candidates = (missing.Candidate(kind, 4, 2, 300),), (missing.Candidate(kind, 1, 3, 20),)
+    picture = tmp_path / "missing.png"
+    missing.main(picture, *candidates, n_starts=1, n_steps=5, n_splits=1)
+    lines = capsys.readouterr().out.splitlines()
+    means, own = (
+        [line[36:].split() for line in lines if line.startswith(name)]
+        for name in ("column means", kind)
+    )
+    assert len(means) == len(own) == 2
+    for errors, better in zip(means, own, strict=True):
+        assert all(float(b) < 0.95 * float(e) for e, b in zip(errors, better, strict=False))
     assert picture.stat().st_size > 10_000
