@@ -401,6 +401,13 @@ DUALITY = [
 TABLE = STANDARD + JOINING + DATA + DUALITY
 
 
+@pytest.fixture(scope="module", autouse=True)
+def kept_points():
+    """Makes all points before any function is traced, as what is made in a trace can't be kept."""
+    for name in MODELS:
+        subject(name)
+
+
 @pytest.mark.parametrize("bad", TABLE, ids=[bad.name for bad in TABLE])
 def test_outside_of_compiled_functions(bad):
     arguments = bad.arguments()

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from harmonium.geometry.cholesky import SMALL, cholesky, inverse_from_factor
+from harmonium.geometry.cholesky import (
+    MANY,
+    SMALL,
+    cholesky,
+    inverse_from_factor,
+    solve_lower,
+    solve_upper,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -14,9 +21,9 @@ def double_precision():
         yield
 
 
-def matrices(n):
-    """Two by three well-conditioned matrices."""
-    roots = np.random.default_rng(n).normal(size=(2, 3, n, 2 * n))
+def matrices(n, many=3):
+    """Two by `many` well-conditioned matrices."""
+    roots = np.random.default_rng(n).normal(size=(2, many, n, 2 * n))
     return jnp.asarray(roots @ roots.swapaxes(-1, -2) / n + np.eye(n))
 
 
@@ -29,11 +36,13 @@ def plain_inverse(matrix):
 
 
 sizes = pytest.mark.parametrize("n", [1, 3, SMALL, SMALL + 1])
+counts = pytest.mark.parametrize("many", [3, MANY])
 
 
 @sizes
-def test_batches_equal_numpy(n):
-    batch = matrices(n)
+@counts
+def test_batches_equal_numpy(n, many):
+    batch = matrices(n, many)
     factors = jax.vmap(jax.vmap(cholesky))(batch)
     np.testing.assert_allclose(factors, np.linalg.cholesky(batch), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(
@@ -43,8 +52,9 @@ def test_batches_equal_numpy(n):
 
 
 @sizes
-def test_derivatives_equal_those_of_a_plain_inverse(n):
-    batch, weights = matrices(n), np.random.default_rng(0).normal(size=(n, n))
+@counts
+def test_derivatives_equal_those_of_a_plain_inverse(n, many):
+    batch, weights = matrices(n, many), np.random.default_rng(0).normal(size=(n, n))
 
     def derivatives(function):
         def value(matrix):
@@ -57,8 +67,61 @@ def test_derivatives_equal_those_of_a_plain_inverse(n):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
+SOLVES = {"lower": (solve_lower, lambda f: f), "upper": (solve_upper, lambda f: f.mT)}
+# Which of the matrix and the right-hand side has which batch axes.
+BATCHES = {
+    "one matrix": ((None, 0), (None, 0)),
+    "one side": ((0, None), (0, None)),
+    "both": ((0, 0), (0, 0)),
+    "a matrix for a row of sides": ((0, 0), (None, 0)),
+    "a side for a column of matrices": ((0, None), (0, 0)),
+}
+
+
+@sizes
+@counts
+@pytest.mark.parametrize("side", SOLVES)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_batched_solves_and_their_derivatives_equal_plain_ones(n, many, side, batch):
+    solve, triangle = SOLVES[side]
+    rng = np.random.default_rng(n)
+    outer, inner = BATCHES[batch]
+    shapes = [
+        tuple(size for size, axes in ((2, outer), (many, inner)) if axes[i] is not None)
+        for i in range(2)
+    ]
+    factors = jnp.asarray(
+        np.linalg.cholesky(np.broadcast_to(matrices(n)[0, 0], (*shapes[0], n, n)))
+    )
+    factors = factors * rng.uniform(0.5, 2, (*shapes[0], 1, 1))
+    sides = jnp.asarray(rng.normal(size=(*shapes[1], n, 2)))
+    weights = rng.normal(size=(n, 2))
+
+    def plain(factor, right):
+        return jnp.linalg.solve(triangle(jnp.tril(factor)), right)
+
+    def everything(function):
+        def value(factor, right):
+            return jnp.sum(jnp.sin(function(factor, right)) * weights)
+
+        def one(factor, right):
+            gradients = jax.grad(value, (0, 1))(factor, right)
+            curvature = jax.jvp(
+                jax.grad(value, (0, 1)), (factor, right), (jnp.tril(factor), 2 * right)
+            )[1]
+            return function(factor, right), gradients, curvature
+
+        return jax.jit(jax.vmap(jax.vmap(one, inner), outer))(factors, sides)
+
+    found, expected = jax.tree.leaves(everything(solve)), jax.tree.leaves(everything(plain))
+    assert len(found) == len(expected) == 5
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
 def test_matrices_that_are_not_positive_definite_have_no_factor():
     batch = jnp.stack([jnp.eye(3), -jnp.eye(3), jnp.diag(jnp.array([1.0, 2.0, -1.0]))])
-    finite = np.isfinite(np.asarray(jax.vmap(cholesky)(batch))).all(axis=(1, 2))
-    np.testing.assert_array_equal(finite, [True, False, False])
+    for repeated in (batch, jnp.tile(batch, (MANY, 1, 1))):
+        finite = np.isfinite(np.asarray(jax.vmap(cholesky)(repeated))).all(axis=(1, 2))
+        np.testing.assert_array_equal(finite, [True, False, False] * (len(repeated) // 3))
     assert np.isnan(np.asarray(cholesky(batch[2]))).any()

@@ -19,16 +19,17 @@ from . import dense
 N = 100
 
 
-def equations(jaxpr):
-    """All equations of a jaxpr and of those within it."""
+def equations(jaxpr, loops=()):
+    """All equations of a jaxpr and of those within it, each with the lengths of its loops."""
     for equation in jaxpr.eqns:
-        yield equation
+        yield equation, loops
+        inside = (*loops, equation.params["length"]) if "length" in equation.params else loops
         for inner in jax.tree.leaves(
             list(equation.params.values()), is_leaf=lambda v: _body(v) is not None
         ):
             body = _body(inner)
             if body is not None:
-                yield from equations(body)
+                yield from equations(body, inside)
 
 
 def _body(value):
@@ -42,11 +43,16 @@ def traced(function, *args):
 
 
 def factorised_shapes(found):
-    return [e.invars[0].aval.shape for e in found if e.primitive.name == "cholesky"]
+    """The shapes of what is factorised, by LAPACK or, where the roots are taken, entry by entry."""
+    return [
+        (*loops, *e.invars[0].aval.shape)
+        for e, loops in found
+        if e.primitive.name in ("cholesky", "sqrt")
+    ]
 
 
 def output_shapes(found):
-    return [v.aval.shape for e in found for v in e.outvars]
+    return [v.aval.shape for e, _ in found for v in e.outvars]
 
 
 MODELS = {
@@ -65,20 +71,21 @@ MODELS = {
 }
 
 
-def test_the_walk_sees_factorisations_for_each_observation_within_transformations():
-    normal = hm.Normal(3)
+@pytest.mark.parametrize("dim", [3, 11])  # entry by entry, and matrix by matrix
+def test_the_walk_sees_factorisations_for_each_observation_within_transformations(dim):
+    normal = hm.Normal(dim)
     point = dense.random_point(normal, seed=91)
 
     def wasteful(point, xs):
         def density(x):
-            shifted = normal.from_moments(x, jnp.eye(3) + jnp.outer(x, x))
+            shifted = normal.from_moments(x, jnp.eye(dim) + jnp.outer(x, x))
             return normal.relative_entropy(point, shifted)
 
         return jax.lax.scan(lambda c, x: (c, jax.jit(jax.vmap(density))(x)), 0.0, xs[None])[1]
 
-    found = traced(wasteful, point, jnp.zeros((N, 3)))
-    assert (N, 3, 3) in factorised_shapes(found)
-    assert (N, 3, 3) in output_shapes(found)
+    found = traced(wasteful, point, jnp.zeros((N, dim)))
+    assert any(N in shape for shape in factorised_shapes(found))
+    assert (N, dim, dim) in output_shapes(found)
 
 
 @pytest.mark.parametrize("name", MODELS)

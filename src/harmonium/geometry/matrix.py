@@ -9,12 +9,16 @@ precision is the factor of the identity, a moment is the trace.
 from abc import abstractmethod
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from harmonium.geometry.cholesky import cholesky, inverse_from_factor
+from harmonium.geometry.cholesky import (
+    cholesky,
+    inverse_from_factor,
+    solve_lower,
+    solve_upper,
+)
 from harmonium.geometry.structure import Structure
 
 Leaf = Float[Array, "..."]
@@ -192,13 +196,13 @@ class PositiveDefinite(CovarianceStructure):
         return cholesky(precision)
 
     def solve(self, factor: Leaf, right: Float[Array, "n m"]) -> Float[Array, "n m"]:
-        return jax.scipy.linalg.cho_solve((factor, True), right)
+        return solve_upper(factor, solve_lower(factor, right))
 
     def whiten(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        return jax.scipy.linalg.solve_triangular(factor, vector, lower=True)
+        return solve_lower(factor, vector[:, None])[:, 0]
 
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        return jax.scipy.linalg.solve_triangular(factor, vector, lower=True, trans=1)
+        return solve_upper(factor, vector[:, None])[:, 0]
 
     def log_determinant(self, factor: Leaf, n: int) -> Float[Array, ""]:
         return 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -373,5 +374,7 @@ def check_trailing_shape(
 
 def flatten_rows(points: Point) -> Float[Array, "n k"]:
     """All leaves of each of a batch of points in one row."""
-    leaves = jax.tree.leaves(points)
-    return jnp.concatenate([leaf.reshape(len(points), -1) for leaf in leaves], axis=1)
+    rows = [
+        leaf.reshape(len(points), math.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(points)
+    ]
+    return jnp.concatenate(rows, axis=1)
