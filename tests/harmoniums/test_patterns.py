@@ -16,7 +16,7 @@ MIXED = hm.Mixture(
 
 
 def _reals(n_rows, seed=0):
-    return np.random.default_rng(seed).normal(size=(n_rows, 3))
+    return np.random.default_rng(seed).normal(size=(n_rows, 3)).astype(jnp.result_type(float))
 
 
 def _length(patterns):
@@ -118,7 +118,7 @@ def test_masks_of_any_kind_of_array_are_the_same():
 def test_masks_of_products_and_replicas_are_grouped_together():
     rng = np.random.default_rng(2)
     n_rows = 40
-    xs = rng.normal(size=(n_rows, 2)), rng.integers(0, 3, n_rows), rng.gamma(2.0, size=(n_rows, 2))
+    xs = _reals(n_rows)[:, :2], rng.integers(0, 3, n_rows), 1 + _reals(n_rows)[:, 1:] ** 2
     few = rng.random((3, 5)) < 0.6
     rows = few[rng.integers(0, 3, n_rows)]
     masks = rows[:, :2], rows[:, 2], rows[:, 3:]
@@ -152,11 +152,57 @@ def test_grouped_data_count_once_each():
         statistics = MODEL.posterior_statistics(point, x, observed=mask)
         return statistics, MODEL.log_observable_density(point, x, observed=mask)
 
+    rtol = 1e-10 if jax.config.read("jax_enable_x64") else 1e-5
     statistics, densities = whole(point, patterns, weights)
     singles = [single(point, x, own) for x, own in zip(xs, mask, strict=True)]
-    np.testing.assert_allclose(densities, [density for _, density in singles], rtol=1e-10)
+    np.testing.assert_allclose(densities, [density for _, density in singles], rtol=rtol)
     shares = weights / weights.sum()
     leaves = zip(*(jax.tree.leaves(own) for own, _ in singles), strict=True)
     for found, each in zip(jax.tree.leaves(statistics), leaves, strict=True):
         expected = np.tensordot(shares, np.stack(each), axes=1)
-        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol / 100)
+
+
+GROUPED = {
+    "other observations": (
+        lambda: hm.Mixture(hm.Normal(2), 2).group_patterns(np.ones((3, 2)), np.ones((3, 2), bool)),
+        None,
+        ValueError,
+        r"truth values of shapes \(N, 3\).*got shape \(3, 2\)",
+    ),
+    "another structure": (
+        lambda: hm.Mixture(hm.Product(hm.Normal(2), hm.Poisson()), 2).group_patterns(
+            (np.ones((3, 2)), np.ones(3, int)), (np.ones((3, 2), bool), np.ones(3, bool))
+        ),
+        None,
+        TypeError,
+        r"truth values of shapes.*got tuple",
+    ),
+    "masks beside": (
+        lambda: MODEL.group_patterns(np.ones((3, 3)), np.ones((3, 3), bool)),
+        np.ones((3, 3), bool),
+        ValueError,
+        "pass no `observed` beside them",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_grouped_data_of_another_model_are_refused(name):
+    make, observed, kind, phrase = GROUPED[name]
+    point, patterns = MODEL.initialize(jax.random.key(0)), make()
+    for method in (
+        MODEL.log_observable_densities,
+        MODEL.mean_posterior_statistics,
+        MODEL.expectation_maximization,
+    ):
+        with pytest.raises(kind, match=phrase):
+            method(point, patterns, observed=observed)
+
+
+def test_grouped_data_take_the_precision_of_the_point():
+    point = MODEL.initialize(jax.random.key(0))
+    low = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), point)
+    patterns = MODEL.group_patterns(_reals(3), np.eye(3, dtype=bool))
+    assert MODEL.log_observable_densities(low, patterns).dtype == jnp.float32
+    assert MODEL.log_observable_densities(point, patterns).dtype == jnp.result_type(float)

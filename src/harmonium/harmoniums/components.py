@@ -1,4 +1,4 @@
-"""Inference of a harmonium whose observable or latent is translated by many shifts."""
+"""What mixtures share: many translations of one point, and the components given to them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +13,43 @@ from harmonium.geometry.embedding import (
     compose,
     map_translations,
 )
-from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint, relabel
+from harmonium.geometry.point import (
+    Coordinates,
+    Mean,
+    Natural,
+    Point,
+    VectorPoint,
+    relabel,
+    stack_points,
+)
 from harmonium.harmoniums.embedding import ObservableEmbedding, PosteriorEmbedding
 
 # An embedding into a latent manifold, and shifts of its submanifold.
 LatentShifts = tuple[LinearEmbedding, Natural] | None
+
+
+def stack_components(mixture: Any, family: Any, components: Any) -> Natural:
+    """The components that a mixture is made of, as one batch.
+
+    **Arguments:**
+
+    - `mixture`: the mixture, which has `n_components`.
+    - `family`: the manifold of its components.
+    - `components`: a batch of natural points, or a sequence of such points.
+
+    **Raises:** `TypeError` or `ValueError` for other points, and for another number of them.
+    """
+    if not isinstance(components, Point):
+        components = stack_points(components)
+    family.check_point(components)
+    if components.coordinates is not Coordinates.NATURAL:
+        raise TypeError("from_components takes natural points, got mean points. Use to_natural.")
+    if components.batch_shape != (mixture.n_components,):
+        raise ValueError(
+            f"{mixture} has {mixture.n_components} components, got a batch of shape "
+            f"{components.batch_shape}."
+        )
+    return components
 
 
 def map_parts(

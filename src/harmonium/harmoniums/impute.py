@@ -45,8 +45,8 @@ def impute(
 
     **Returns:** observations with axes `(*shape, N, ...)`, or `(*shape, ...)` for a single one.
 
-    **Raises:** `TypeError` where the mean parameters of a hidden part do not tell what to expect of
-    it; draws always exist.
+    **Raises:** `TypeError` where the mean parameters of a part, hidden or not, do not tell what to
+    expect of it; draws always exist.
     """
     if not isinstance(model, Conjugated):
         raise TypeError(f"impute takes a conjugated harmonium, got {model!r}.")

@@ -17,7 +17,12 @@ from harmonium.geometry.point import Mean, Natural, dot, gradient
 from harmonium.harmoniums.condense import two_moment_sample
 from harmonium.harmoniums.harmonium import PartialConjugation, as_batch, first_of
 from harmonium.harmoniums.marginals import ExactMarginals
-from harmonium.harmoniums.patterns import Patterns, check_mask, group_patterns
+from harmonium.harmoniums.patterns import (
+    Patterns,
+    check_mask,
+    check_patterns,
+    group_patterns,
+)
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -77,10 +82,8 @@ class ExactInference(ExactMarginals):
         - `x`: one observation of `obs_man`.
         - `observed`: what of it is observed, see `posterior_at`; the density is that of this part.
         """
-        x = self.obs_man.check_form(x, batch=False, like=point)
-        if observed is not None:
-            observed = as_batch(check_mask(self.obs_man, observed, batch=False))
-        return self.log_observable_densities(point, as_batch(x), observed=observed)[0]
+        xs, masks = self._check_one(point, x, observed)
+        return self.log_observable_densities(point, xs, observed=masks)[0]
 
     def log_observable_densities(
         self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE, observed: Any = None
@@ -133,10 +136,8 @@ class ExactInference(ExactMarginals):
         r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,
         $E[s_Z|x]$, as a mean point; with a mask, expectations of what is not observed, too.
         """
-        x = self.obs_man.check_form(x, batch=False, like=point)
-        if observed is not None:
-            observed = as_batch(check_mask(self.obs_man, observed, batch=False))
-        return self.mean_posterior_statistics(point, as_batch(x), observed=observed)
+        xs, masks = self._check_one(point, x, observed)
+        return self.mean_posterior_statistics(point, xs, observed=masks)
 
     def mean_posterior_statistics(
         self,
@@ -288,9 +289,16 @@ class ExactInference(ExactMarginals):
         """
         return group_patterns(self.obs_man, xs, observed)
 
+    def _check_one(self, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
+        """One observation, and its mask if there is one, as batches."""
+        x = self.obs_man.check_form(x, batch=False, like=point)
+        if observed is not None:
+            observed = as_batch(check_mask(self.obs_man, observed, batch=False))
+        return as_batch(x), observed
+
     def _check_batch(self, point: Natural, xs: Any, observed: Any) -> Any:
         if isinstance(xs, Patterns):
-            return xs
+            return check_patterns(self.obs_man, xs, observed, point)
         if observed is not None:
             return group_patterns(self.obs_man, xs, observed, point)
         return self.obs_man.check_form(xs, like=point)

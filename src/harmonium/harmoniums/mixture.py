@@ -24,9 +24,7 @@ from harmonium.geometry.point import (
     Coordinates,
     Mean,
     Natural,
-    Point,
     VectorPoint,
-    stack_points,
 )
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.components import (
@@ -34,6 +32,7 @@ from harmonium.harmoniums.components import (
     project_weights,
     shift_log_odds,
     translate_components,
+    stack_components,
 )
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import PartialConjugation
@@ -291,18 +290,7 @@ class Mixture(Conjugated):
         **Raises:** an error for another number of components, bad weights, and components that
         differ in parameters that `obs_emb` does not reach.
         """
-        if not isinstance(components, Point):
-            components = stack_points(components)
-        self.obs_man.check_point(components)
-        if components.coordinates is not Coordinates.NATURAL:
-            raise TypeError(
-                "from_components takes natural points, got mean points. Use to_natural."
-            )
-        if components.batch_shape != (self.n_components,):
-            raise ValueError(
-                f"{self} has {self.n_components} components, got a batch of shape "
-                f"{components.batch_shape}."
-            )
+        components = stack_components(self, self.obs_man, components)
         prior = self.pst_man.from_probabilities(weights)
         return self.join_conjugated(self._from_natural_components(components, check=True), prior)
 

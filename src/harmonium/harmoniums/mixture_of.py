@@ -17,8 +17,9 @@ from harmonium.geometry.embedding import (
     compose,
 )
 from harmonium.geometry.linear_map import LinearMapPoint
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, stack_points
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.structure import cached_property
+from harmonium.harmoniums.components import stack_components
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import ComponentSums, Joint, PartialConjugation
 from harmonium.harmoniums.mixed_interaction import MixedInteraction
@@ -269,18 +270,7 @@ class MixtureOf(Conjugated):
         **Raises:** an error for another number of components, bad weights, and components that
         differ in parameters that they are to share.
         """
-        if not isinstance(components, Point):
-            components = stack_points(components)
-        self.harmonium.check_point(components)
-        if components.coordinates is not Coordinates.NATURAL:
-            raise TypeError(
-                "from_components takes natural points, got mean points. Use to_natural."
-            )
-        if components.batch_shape != (self.n_components,):
-            raise ValueError(
-                f"{self} has {self.n_components} components, got a batch of shape "
-                f"{components.batch_shape}."
-            )
+        components = stack_components(self, self.harmonium, components)
         category = self.pst_man.pst_man
         weights = category.probabilities(category.from_probabilities(weights))
         point = self._assemble(components, weights)

@@ -98,6 +98,22 @@ def check_masks(family: Any, observed: Any, length: int) -> Any:
     return observed
 
 
+def check_patterns(family: Any, patterns: Patterns, observed: Any, like: Point) -> Patterns:
+    """Checks that grouped observations are of this family, and converts them for a point.
+
+    **Raises:** `TypeError` or `ValueError` for others, and `ValueError` for masks beside them.
+    """
+    if observed is not None:
+        raise ValueError(
+            "the data are grouped by what of them is observed, so pass no `observed` beside them; "
+            "for other masks group the observations anew."
+        )
+    check_mask(family, patterns.observed, batch=True)
+    rows = family.check_form(patterns.rows, like=like)
+    shaped = jax.tree.map(lambda leaf: leaf.reshape(*patterns.shape, *leaf.shape[1:]), rows)
+    return Patterns(shaped, patterns.observed, patterns.slots)
+
+
 def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = None) -> Patterns:
     """The observations of a batch grouped by what is observed of each.
 
