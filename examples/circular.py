@@ -7,9 +7,6 @@ which it grows fastest, and compared on other parts of the photograph.
     python examples/circular.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from charts import COLORS, plt, save
+from charts import COLORS, plt, run, save
 from fitting import fit_em, mean_log_likelihood, random_starts
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
@@ -139,7 +136,6 @@ def draw_rose(axes, directions, model, params):
 
 def main(picture=PICTURE, sizes=(1, 2, 4, 6), n_starts=4, n_steps=300):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     edges = load()
     fits = fit_mixtures(edges, sizes, n_starts, n_steps)
     best = max(fits, key=lambda fit: fit[0])
@@ -154,11 +150,7 @@ def main(picture=PICTURE, sizes=(1, 2, 4, 6), n_starts=4, n_steps=300):
     _, _, model, params = best
     print(f"\n{describe(model, params)}")
     draw(picture, edges, model, params)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    run(main, __doc__, PICTURE)

@@ -9,9 +9,6 @@ parameters, are chosen on other images.
     python examples/factor_analysers.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from charts import COLORS, plt, save
+from charts import COLORS, plt, run, save
 from fitting import Pseudo, fit_em, mean_log_likelihood, random_starts
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -263,7 +260,6 @@ def draw_scores(axes, chosen):
 
 def main(picture=PICTURE, sizes=SIZES, n_starts=4, n_steps=120):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     images = load()
     kinds = compare(images, sizes, n_starts, n_steps)
     print(f"\nDigits: {len(images.train)} images to fit, {len(images.validation)} to choose sizes,")
@@ -275,11 +271,7 @@ def main(picture=PICTURE, sizes=SIZES, n_starts=4, n_steps=120):
     print(table(kinds))
     print("\n* the size of each kind that is best on the validation images.")
     draw(picture, kinds)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    run(main, __doc__, PICTURE)

@@ -9,9 +9,6 @@ a quarter of the entries of a table. Draws show how much the observed part leave
     python examples/missing_pixels.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from charts import plt, save
+from charts import plt, run, save
 from fitting import Pseudo, em_step, random_starts
 from matplotlib import colormaps
 from sklearn.datasets import load_diabetes, load_digits
@@ -321,7 +318,6 @@ def draw_rows(path, images, titles):
 
 def main(picture=PICTURE, images=IMAGES, columns=TABLE, n_starts=4, n_steps=20, n_splits=5):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     budget = n_starts, n_steps
     train, held_out = load_images(np.random.default_rng(0))
     settings = {"n_nearest_features": 20, "min_value": 0, "max_value": 17}
@@ -338,11 +334,7 @@ def main(picture=PICTURE, images=IMAGES, columns=TABLE, n_starts=4, n_steps=20, 
     print(table(*compare_table(columns, budget, n_splits), ["entries"]))
     print("\n* the model that validation rows choose.")
     draw(picture, comparison, list(held_out.values()))
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    run(main, __doc__, PICTURE)

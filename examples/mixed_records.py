@@ -8,9 +8,6 @@ products of families takes them as they are. The number of components is chosen 
     python examples/mixed_records.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from charts import COLORS, plt, save
+from charts import COLORS, plt, run, save
 from fitting import Pseudo, em_step
 from matplotlib.ticker import MaxNLocator
 from pictures import ellipse
@@ -306,7 +303,6 @@ def draw_lines(axes, places, probabilities):
 
 def main(picture=PICTURE, most=7, n_starts=8, n_steps=100):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     records = load()
     sizes = tqdm(range(1, most + 1), desc="numbers of components")
     fits = [fit_mixture(k, records, n_starts, n_steps) for k in sizes]
@@ -324,11 +320,7 @@ def main(picture=PICTURE, most=7, n_starts=8, n_steps=100):
     print(f"\nIts {len(weights)} components; categories by their averages from 1 to 7.\n")
     print(profiles(components, weights))
     draw(picture, records, scores, components, weights)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    run(main, __doc__, PICTURE)

@@ -7,9 +7,6 @@ data, and compared on the other half.
     python examples/overdispersed_counts.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from charts import COLORS, plt, save
+from charts import COLORS, plt, run, save
 from fitting import fit_em, random_starts
 from matplotlib.ticker import MaxNLocator
 from sklearn.datasets import load_digits
@@ -199,7 +196,6 @@ def draw_counts(axes, counts, fits, first, last):
 
 def main(picture=PICTURE, most=4, n_starts=8, n_steps=500):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     results = [(counts, compare(counts, (most, n_starts, n_steps))) for counts in load()]
     print("\nMean log-likelihoods in nats per count; * the best on held-out counts.")
     for counts, fits in results:
@@ -211,11 +207,7 @@ def main(picture=PICTURE, most=4, n_starts=8, n_steps=500):
     print("\nA CoM-Poisson can't be more dispersed than its limit, a geometric distribution; a")
     print(f"negative binomial with many failures (tried: up to {N_FAILURES[-1]:g}) is Poisson.")
     draw(picture, results)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    run(main, __doc__, PICTURE)

@@ -1,5 +1,8 @@
-"""Pictures of models fitted to digits."""
+"""Pictures of models fitted to digits, and what all examples do about pictures."""
 
+import argparse
+import os
+import time
 from pathlib import Path
 
 import equinox as eqx
@@ -168,3 +171,14 @@ def save(figure, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
     plt.close(figure)
+
+
+def run(main, description, picture):
+    """Runs an example that draws a picture, where the command line says, and prints the time."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--picture", type=Path, default=picture, help="where to save the picture")
+    path = parser.parse_args().picture
+    begin = time.perf_counter()
+    main(path)
+    print(f"\nPicture: {os.path.relpath(path)}")
+    print(f"Time: {time.perf_counter() - begin:.0f} s")

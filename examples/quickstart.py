@@ -8,9 +8,6 @@ mixtures, and with dimension reduction and clustering one after the other.
     python examples/quickstart.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -207,7 +204,6 @@ def introduction(data):
 def main(picture=PICTURE, n_starts=8, n_steps=400):
     """Fits, prints and draws."""
     settings = Settings(n_starts, n_steps)
-    begin = time.perf_counter()
     data = digits.load()
     print(introduction(data), flush=True)
     entries, model, fit = compare(data, settings)
@@ -215,11 +211,7 @@ def main(picture=PICTURE, n_starts=8, n_steps=400):
     print("held out. The best of", settings.n_starts, "starts, by training likelihood.\n")
     print(table(entries))
     pictures.draw_hierarchy(picture, model, fit, data)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    pictures.run(main, __doc__, PICTURE)

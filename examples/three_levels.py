@@ -8,8 +8,6 @@ exact, so that gradient ascent works as well.
     python examples/three_levels.py [--picture PATH]
 """
 
-import argparse
-import os
 import time
 from pathlib import Path
 
@@ -71,7 +69,6 @@ def line(name, model, params, data, step=None):
 
 def main(picture=PICTURE, n_starts=4, n_steps=120, n_gradient_steps=500):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     data = digits.load()
     images = noisy_images(data)
     lines, fitted = [], {}
@@ -103,11 +100,7 @@ def main(picture=PICTURE, n_starts=4, n_steps=120, n_gradient_steps=500):
     header = f"{'model':<44}{'parameters':>10}{'train':>10}{'held-out':>10}{'ms/step':>10}"
     print("\n".join([header, "-" * len(header), *lines]))
     pictures.draw_levels(picture, fitted)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    pictures.run(main, __doc__, PICTURE)

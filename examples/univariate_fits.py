@@ -7,16 +7,13 @@ statsmodels, each with the families that suit it.
     python examples/univariate_fits.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from charts import COLORS, plt, save
+from charts import COLORS, plt, run, save
 from sklearn.datasets import load_breast_cancer
 from statsmodels.datasets import engel, macrodata, nile, star98, strikes
 from tqdm import tqdm
@@ -179,7 +176,6 @@ def draw_column(axes, column, fits):
 
 def main(picture=PICTURE):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     results = [(column, fit_all(column)) for column in tqdm(load(), desc="columns")]
     print(
         "\nMean and standard deviation of the data and of the fits; mean log-likelihoods in nats.\n"
@@ -187,11 +183,7 @@ def main(picture=PICTURE):
     header = f"{'column':<58}{'mean':>10}{'s.d.':>10}{'log-lik.':>10}"
     print("\n".join([header, "-" * len(header), *[table(*result) for result in results]]))
     draw(picture, results)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    run(main, __doc__, PICTURE)

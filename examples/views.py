@@ -8,9 +8,6 @@ quarter is hidden, the tree fills it in from the other three.
     python examples/views.py [--picture PATH]
 """
 
-import argparse
-import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from charts import plt, save
+from charts import plt, run, save
 from fitting import Pseudo, fit_em, mean_log_likelihood, random_starts
 from matplotlib import colormaps
 from pictures import draw_images
@@ -284,7 +281,6 @@ def tiles(axes, images, n_columns):
 
 def main(picture=PICTURE, n_strokes=12, n_classes=20, n_starts=4, n_steps=150):
     """Fits, prints and draws."""
-    begin = time.perf_counter()
     entries = compare(n_strokes, n_classes, n_starts, n_steps)
     print(f"\nDigits in four quarters: {n_strokes} strokes each, {n_classes} classes of images.")
     print("Nats per image; every fit has beside its images 10 pseudo-images from a start.\n")
@@ -296,11 +292,7 @@ def main(picture=PICTURE, n_strokes=12, n_classes=20, n_starts=4, n_steps=150):
     for name, share in zip(QUARTERS, shares, strict=True):
         print(f"  {name:<14}{share:>5.0%}")
     draw(picture, entries, views)
-    print(f"\nPicture: {os.path.relpath(picture)}")
-    print(f"Time: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="where to save the picture")
-    main(parser.parse_args().picture)
+    run(main, __doc__, PICTURE)

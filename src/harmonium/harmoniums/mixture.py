@@ -31,8 +31,8 @@ from harmonium.harmoniums.components import (
     LatentShifts,
     project_weights,
     shift_log_odds,
-    translate_components,
     stack_components,
+    translate_components,
 )
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import PartialConjugation
