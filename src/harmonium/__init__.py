@@ -98,10 +98,15 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
+    from harmonium.learning.fit import Fit, fit
+    from harmonium.learning.methods import EM, Gradient, Method, NaturalGradient, Result
+    from harmonium.learning.prior import pseudo_observations
+    from harmonium.learning.problem import ConjugatePrior
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EM",
     "AffineMap",
     "AffinePoint",
     "Attached",
@@ -116,6 +121,7 @@ __all__ = [
     "CoMPoisson",
     "ComponentEmbedding",
     "ComposedEmbedding",
+    "ConjugatePrior",
     "Conjugated",
     "Coordinates",
     "Count",
@@ -128,10 +134,12 @@ __all__ = [
     "Euclidean",
     "Exponential",
     "ExponentialFamily",
+    "Fit",
     "Gamma",
     "Generative",
     "Geometric",
     "Gibbs",
+    "Gradient",
     "Harmonium",
     "HarmoniumPoint",
     "Hierarchical",
@@ -155,12 +163,14 @@ __all__ = [
     "Manifold",
     "ManifoldTuple",
     "Mean",
+    "Method",
     "MixedInteraction",
     "Mixture",
     "MixtureEmbedding",
     "MixtureOf",
     "Multinomial",
     "Natural",
+    "NaturalGradient",
     "NegativeBinomial",
     "Normal",
     "NormalCovarianceEmbedding",
@@ -184,6 +194,7 @@ __all__ = [
     "Replicated",
     "ReplicatedPoint",
     "RestrictionEmbedding",
+    "Result",
     "Scale",
     "StatisticEmbedding",
     "Translations",
@@ -197,9 +208,11 @@ __all__ = [
     "Weibull",
     "dot",
     "factor_analysis",
+    "fit",
     "gradient",
     "hierarchical_mixture_of_gaussians",
     "impute",
     "principal_component_analysis",
+    "pseudo_observations",
     "stack",
 ]

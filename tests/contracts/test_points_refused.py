@@ -104,6 +104,8 @@ CHECKED = {
         NATURAL,
         lambda s, p: s.model.mean_posterior_statistics(p, s.observed),
     ),
+    "expectation": (NATURAL, lambda s, p: s.model.expectation(p, s.observed)),
+    "maximization": (MEAN, lambda s, p: s.model.maximization(p, s.natural)),
     "expectation_maximization": (
         NATURAL,
         lambda s, p: s.model.expectation_maximization(p, s.observed),

@@ -43,6 +43,21 @@ def test_affine_maps_of_products_are_tuples(point):
     assert_close(pushed.components[1], hm.Normal(1).push_forward(second, None, jnp.ones(1)))
 
 
+def test_reals_among_other_variables_are_moved_by_themselves(getkey):
+    product = hm.Product(NORMAL, hm.VonMises(), CATEGORICAL)
+    scale, shift = jnp.asarray([2.0, 3.0]), jnp.asarray([1.0, -3.0])
+    x, angle, category = jnp.asarray([0.3, 0.2]), jnp.asarray(0.4), jnp.asarray(2)
+    moved = scale * x + shift
+    for model in (product, hm.Mixture(product, 3)):
+        point = model.initialize(getkey())
+        pushed = model.push_forward(point, (scale, None, None), (shift, None, None))
+        density = getattr(model, "log_observable_density", model.log_density)
+        before, after = (density(p, (y, angle, category)) for p, y in ((point, x), (pushed, moved)))
+        assert_close(after, before - jnp.log(6.0))
+        back = model.substitute(pushed, (scale, None, None), (shift, None, None))
+        assert_close(density(back, (x, angle, category)), before)
+
+
 def test_log_densities_of_replicas_add_up(getkey):
     point = REPLICATED.initialize(getkey())
     x = jax.random.normal(getkey(), (3, 2))

@@ -1,5 +1,8 @@
 """Checks of values, which say what is wrong outside and inside compiled functions alike."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +12,22 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool
 
+_raises = contextvars.ContextVar("raises", default=True)
+
+
+@contextlib.contextmanager
+def invalid_as_nan() -> Iterator[None]:
+    """Within it, `require` returns NaN where it would raise an error in compiled functions.
+
+    For loops that watch for NaN themselves, as fitting from several starts does: one that fails is
+    no reason to stop the others.
+    """
+    token = _raises.set(False)
+    try:
+        yield
+    finally:
+        _raises.reset(token)
+
 
 def require(value: Any, valid: Bool[Array, ""], message: str) -> Any:
     """Returns `value` if `valid` holds, and otherwise raises an error with this message.
@@ -16,6 +35,8 @@ def require(value: Any, valid: Bool[Array, ""], message: str) -> Any:
     **Raises:** `ValueError` if `valid` is a concrete value, and Equinox's run-time error from
     within `jax.jit` and other transformations, where values are not known beforehand.
     """
+    if not _raises.get():
+        return jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.nan), value)
     if isinstance(valid, Tracer):
         return eqx.error_if(value, jnp.logical_not(valid), message)
     if not bool(valid):

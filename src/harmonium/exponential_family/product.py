@@ -199,12 +199,15 @@ class Product(AbstractProduct, Differentiable, Generative):
 
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         """Part by part, with tuples of scales and of shifts, or `None` for none at all."""
-        self.check_point(point)
+
+        def replace(part: Any, point: Natural, scale: Any, shift: Any) -> Natural:
+            moves = scale is not None or shift is not None
+            return part.substitute(point, scale, shift) if moves else point
+
+        self.check_single(point)
         scales = (None,) * len(self.parts) if scale is None else scale
         shifts = (None,) * len(self.parts) if shift is None else shift
-        components = self._map(
-            lambda f, p, a, b: f.substitute(p, a, b), point.components, scales, shifts
-        )
+        components = self._map(replace, point.components, scales, shifts)
         return ProductPoint(components, self, Coordinates.NATURAL)
 
 

@@ -224,13 +224,25 @@ class Harmonium(Gibbs):
         r"""The model of $y$, where $x = B y + c$ is observed, with the same latents.
 
         Mathematically, $y$ is substituted in the observable and the interaction, and the new latent
-        parameters are those of the posterior at $x = c$.
+        parameters are those of the posterior at $x = c$, as far as parts of it are shifted at all.
         """
         self.check_single(point)
         observable = self.obs_man.substitute(point.observable, scale, shift)
         interaction = self.int_man.substitute_codomain(point.interaction, scale, shift)
-        latent = point.latent if shift is None else self.posterior_at(point, shift)
-        return self.point(observable, interaction, latent)
+        return self.point(observable, interaction, self._latent_at(point, shift))
+
+    def _latent_at(self, point: Natural, shift: Any) -> Natural:
+        """The posterior at a shift of some parts of the observable, less what the others say."""
+        if shift is None:
+            return point.latent
+        origin = self.obs_man.harmless  # at which real vectors are zero, and say nothing
+        pair = as_batch(_replace(origin, shift)), as_batch(origin)
+        at_shift, at_origin = (
+            self.int_man.shifts(point.interaction, self.obs_man.check_form(x, like=point))
+            for x in pair
+        )
+        difference = jax.tree.map(lambda a, b: (a - b)[0], at_shift, at_origin)
+        return self.int_man.translate_domain(point.latent, difference)
 
     def substitute_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The model with latents $y$, where $z = B y + c$, and the same observables.
@@ -258,3 +270,12 @@ def as_batch(tree: Any) -> Any:
 def first_of(tree: Any) -> Any:
     """The first of a batch."""
     return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+def _replace(observation: Any, shift: Any) -> Any:
+    """An observation with shifts in the place of those parts that have one."""
+    if shift is None:
+        return observation
+    if isinstance(shift, tuple):
+        return tuple(_replace(*pair) for pair in zip(observation, shift, strict=True))
+    return shift

@@ -70,7 +70,7 @@ def _expect(model: Conjugated, params: Natural, xs: Patterns) -> Any:
 
     def fill(row: Any, mask: Any) -> Any:
         blocks = as_batch(as_batch(row)), as_batch(mask), jnp.ones((1, 1), float_dtype(params))
-        expected = model.partial_statistics(params, *blocks).observable
+        expected = model.partial_statistics(params, *blocks)[0].observable
         return family.fill(row, mask, family.expected_observation(expected))
 
     over_blocks = jax.vmap(jax.vmap(fill, (0, None)))

@@ -159,22 +159,49 @@ class ExactInference(ExactMarginals):
 
         **Returns:** a mean point of the model.
         """
+        return self._posterior_sums(point, xs, weights, batch_size, observed)[0]
+
+    def expectation(
+        self,
+        point: Natural,
+        xs: Any,
+        weights: Any = None,
+        batch_size: int = BATCH_SIZE,
+        observed: Any = None,
+    ) -> tuple[Mean, Float[Array, ""]]:
+        r"""The E-step, `mean_posterior_statistics`, and the average log density it comes with.
+
+        **Arguments:** as `mean_posterior_statistics`.
+
+        **Returns:** a mean point of the model, and the average of $\log p(x) - \log h(x)$, that is
+        without the base measure, on which parameters have no effect.
+        """
+        mean, evidence = self._posterior_sums(point, xs, weights, batch_size, observed)
+        return mean, evidence - self.log_partition_function(point)
+
+    def _posterior_sums(
+        self, point: Natural, xs: Any, weights: Any, batch_size: int, observed: Any
+    ) -> tuple[Mean, Array]:
+        """Averages of posterior statistics, and of log densities without constants."""
         self.check_single(point)
         xs = self._check_batch(point, xs, observed)
         if isinstance(xs, Patterns):
             weights = check_weights(weights, len(xs), float_dtype(point))
-            return self._mean_partial_statistics(point, xs, weights, batch_size)
+            return self._partial_sums(point, xs, weights, batch_size)
         weights = check_weights(weights, batch_length(xs), float_dtype(point))
 
-        def statistics(chunk: Any, chunk_weights: Array) -> Mean:
+        def sums(chunk: Any, chunk_weights: Array) -> tuple[Mean, Array]:
             posteriors = self._posteriors(point, chunk)
             projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
             observable, interaction = self.int_man.outer_sum(
                 chunk, projections, chunk_weights[:, 0]
             )
-            return self.point(observable, interaction, first_of(posteriors.total(chunk_weights)))
+            latent = first_of(posteriors.total(chunk_weights))
+            evidence = jnp.sum(chunk_weights * posteriors.log_partitions)
+            return self.point(observable, interaction, latent), evidence
 
-        return sum_chunks(statistics, xs, weights[:, None], batch_size)
+        mean, evidence = sum_chunks(sums, xs, weights[:, None], batch_size)
+        return mean, evidence + dot(point.observable, mean.observable)
 
     def expectation_maximization(
         self,
@@ -200,9 +227,7 @@ class ExactInference(ExactMarginals):
         rows = xs.rows if isinstance(xs, Patterns) else xs
         point = self.obs_man.check_support(point, rows)
         mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
-        result = self.improve(mean, point)
-        expected = mean if self.is_exact else self.to_mean(result)
-        result = self.standardize_under(result, expected.latent)
+        result = self.maximization(mean, point)
         return require(
             result,
             all_finite(result),
@@ -210,6 +235,18 @@ class ExactInference(ExactMarginals):
             "no data left. Remove constant columns, use fewer components, or add weighted "
             "pseudo-observations.",
         )
+
+    def maximization(self, mean: Mean, start: Natural) -> Natural:
+        """The M-step with standardised latents; see `improve`, which leaves them as they are.
+
+        **Arguments:**
+
+        - `mean`: the result of the E-step.
+        - `start`: natural, the point that it was made with.
+        """
+        result = self.improve(mean, start)
+        expected = mean if self.is_exact else self.to_mean(result)
+        return self.standardize_under(result, expected.latent)
 
     def condense(self, xs: Any, weights: Any = None) -> tuple[Any, Float[Array, " m"]]:
         """A smaller weighted sample with the same average log density for every parameter.
@@ -335,20 +372,20 @@ class ExactInference(ExactMarginals):
         )
         return xs.gather(blocks)
 
-    def _mean_partial_statistics(
+    def _partial_sums(
         self, point: Natural, xs: Patterns, weights: Float[Array, " n"], batch_size: int
-    ) -> Mean:
-        def statistics(chunk: Any, chunk_weights: Array) -> Mean:
+    ) -> tuple[Mean, Array]:
+        def sums(chunk: Any, chunk_weights: Array) -> tuple[Mean, Array]:
             rows, masks = chunk
             return self.partial_statistics(point, rows, masks, chunk_weights)
 
         size = _blocks_at_once(xs, batch_size)
-        return sum_chunks(statistics, (xs.xs, xs.observed), xs.spread(weights), size)
+        return sum_chunks(sums, (xs.xs, xs.observed), xs.spread(weights), size)
 
     def partial_statistics(
         self, point: Natural, rows: Any, observed: Any, weights: Float[Array, "blocks n"]
-    ) -> Mean:
-        r"""Weighted sums of the posterior statistics of partly observed data.
+    ) -> tuple[Mean, Float[Array, ""]]:
+        r"""Weighted sums of posterior statistics and of log densities of partly observed data.
 
         Mathematically, with the expected statistics $\eta$ of the marginal harmonium of each
         block, those of the whole observable are the derivatives by the likelihood's parameters of
@@ -360,17 +397,22 @@ class ExactInference(ExactMarginals):
         - `rows`: blocks of N observations each, concealed.
         - `observed`: one mask a block.
         - `weights`: (blocks, N).
+
+        **Returns:** a mean point, and the sum of log densities less base measures and the log
+        partition function.
         """
         interaction, family = self.marginal_interaction, self.obs_man
 
-        def expectations(rows: Any, mask: Any, weights: Array) -> tuple[Any, Mean]:
+        def expectations(rows: Any, mask: Any, weights: Array) -> tuple[Any, Mean, Array]:
             partial, latent = self._marginal(point, mask)
             shifts = interaction.shifts(partial.interaction, rows)
             posteriors = interaction.translations(latent, shifts)
             projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
-            return projections, first_of(posteriors.total(weights[:, None]))
+            energies = family.pair_statistics(as_batch(partial.observable), rows)[:, 0]
+            evidence = weights @ (energies + partial.chi + posteriors.log_partitions[:, 0])
+            return projections, first_of(posteriors.total(weights[:, None])), evidence
 
-        projections, totals = jax.vmap(expectations)(rows, observed, weights)
+        projections, totals, evidence = jax.vmap(expectations)(rows, observed, weights)
 
         def expected_energy(likelihood: Natural) -> Array:
             def energy(rows: Any, mask: Any, weights: Array, means: Any, total: Mean) -> Array:
@@ -386,7 +428,8 @@ class ExactInference(ExactMarginals):
 
         whole: Any = gradient(expected_energy)(self.likelihood_function(point))
         total = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), totals)
-        return self.point(whole.observable, whole.interaction, self.pst_prr_emb.project(total))
+        mean = self.point(whole.observable, whole.interaction, self.pst_prr_emb.project(total))
+        return mean, jnp.sum(evidence)
 
 
 def _blocks_at_once(xs: Patterns, batch_size: int) -> int:

@@ -1,0 +1,156 @@
+"""The loop of fitting: steps of a method in compiled chunks, until it has converged."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+from tqdm import tqdm
+
+from harmonium.exponential_family.checks import all_finite, invalid_as_nan
+from harmonium.geometry.point import Natural
+from harmonium.learning.methods import Method, Result
+from harmonium.learning.problem import Problem
+
+# How long a chunk of steps is to take: progress is shown, and interrupts are seen, between them.
+SECONDS_A_CHUNK = 0.3
+FIRST_CHUNK = 4
+
+
+class Run(eqx.Module):
+    """Where a fit is, for one start or a batch of them.
+
+    **Fields:**
+
+    - `params`: natural, where the next step starts.
+    - `state`: what the method keeps.
+    - `best`: natural, the best point so far.
+    - `value`: the objective there.
+    - `history`: (max_steps,), the best objective after each step; NaN for steps not taken.
+    - `n_steps`: how many were taken.
+    - `code`: the value of a `Result`.
+    """
+
+    params: Natural
+    state: Any
+    best: Natural
+    value: Float[Array, "..."]
+    history: Float[Array, "*starts max_steps"]
+    n_steps: Int[Array, "..."]
+    code: Int[Array, "..."]
+
+
+def begin(method: Method, problem: Problem, params: Natural, max_steps: int) -> Run:
+    """A fit that has taken no step yet, from one start."""
+    nothing = jnp.full_like(problem.base_measure, -jnp.inf)
+    history = jnp.full(max_steps, jnp.nan, problem.base_measure.dtype)
+    zero = jnp.asarray(0)
+    state = method.init(problem, params)
+    return Run(params, state, params, nothing, history, zero, jnp.asarray(int(Result.RUNNING)))
+
+
+def advance(
+    method: Method, problem: Problem, run: Run, until: Int[Array, ""], tolerance: Float[Array, ""]
+) -> Run:
+    """Steps until that many were taken, or the fit has ended."""
+
+    def is_going(run: Run) -> Bool[Array, ""]:
+        return (run.n_steps < until) & (run.code == Result.RUNNING)
+
+    return jax.lax.while_loop(is_going, lambda run: _step(method, problem, run, tolerance), run)
+
+
+def _step(method: Method, problem: Problem, run: Run, tolerance: Float[Array, ""]) -> Run:
+    with invalid_as_nan():
+        step = method.step(problem, run.params, run.state)
+    sane = jnp.isfinite(step.value) & (step.value < problem.ceiling)
+    valid = sane & jnp.logical_not(step.rejected)
+    better = valid & (step.value > run.value)
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), run.params, run.best)
+    value = jnp.where(better, step.value, run.value)
+    gain = jnp.abs(step.value - run.value)  # infinite in the first step
+    settled = valid & (gain <= tolerance * jnp.maximum(1.0, jnp.abs(step.value)))
+    failed = ~(sane | step.rejected)
+    n_steps = run.n_steps + 1
+    code = jnp.where(n_steps == len(run.history), int(Result.STEP_LIMIT), int(Result.RUNNING))
+    code = jnp.where(settled, int(Result.CONVERGED), code)
+    code = jnp.where(failed, int(method.failure), code)
+    history = run.history.at[run.n_steps].set(value)
+    return Run(step.params, step.state, best, value, history, n_steps, code)
+
+
+@eqx.filter_jit
+def _begin(method: Method, problem: Problem, starts: Natural, max_steps: int) -> Run:
+    return jax.vmap(lambda start: begin(method, problem, start, max_steps))(starts)
+
+
+@eqx.filter_jit
+def _advance(
+    method: Method, problem: Problem, run: Run, until: Int[Array, ""], tolerance: Float[Array, ""]
+) -> Run:
+    return jax.vmap(lambda one: advance(method, problem, one, until, tolerance))(run)
+
+
+def run_fit(
+    method: Method,
+    problem: Problem,
+    starts: Natural,
+    max_steps: int,
+    tolerance: float,
+    progress: bool | None,
+    callback: Callable[[Run], None] | None,
+) -> Run:
+    """Fits from a batch of starts, all at once.
+
+    Inside of compiled functions it is one loop. Outside, it is interrupted now and then to show
+    progress; an interrupt from the keyboard ends it, and what is best so far is returned.
+
+    **Arguments:** as those of `fit`.
+    """
+    dtype = problem.base_measure.dtype
+    limit = jnp.asarray(tolerance, dtype)
+    run = _begin(method, problem, starts, max_steps)
+    leaves = jax.tree.leaves((problem, starts))
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        return _advance(method, problem, run, jnp.asarray(max_steps), limit)
+    until = 0
+    with _progress_bar(max_steps, progress) as show, contextlib.suppress(KeyboardInterrupt):
+        chunk = FIRST_CHUNK
+        while until < max_steps and bool(jnp.any(run.code == Result.RUNNING)):
+            until = min(max_steps, until + chunk)
+            started = time.perf_counter()
+            run = jax.block_until_ready(_advance(method, problem, run, jnp.asarray(until), limit))
+            took = time.perf_counter() - started
+            if chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK:
+                ratio = SECONDS_A_CHUNK / max(took, 1e-9)
+                chunk = max(1, int(chunk * min(8, ratio)))
+            show(run)
+            if callback is not None:
+                callback(run)
+    code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)
+    return eqx.tree_at(lambda r: r.code, run, code)
+
+
+@contextlib.contextmanager
+def _progress_bar(max_steps: int, progress: bool | None) -> Iterator[Callable[[Run], None]]:
+    """A function that shows where a fit is; tqdm decides for `None` whether this is a terminal."""
+    disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
+    with tqdm(total=max_steps, desc="fit", unit="step", disable=disable, delay=delay) as bar:
+
+        def show(run: Run) -> None:
+            bar.update(int(jnp.max(run.n_steps)) - bar.n)
+            bar.set_postfix_str(f"objective {float(np.max(run.value)):.6g}", refresh=False)
+
+        yield show
+
+
+def is_valid(run: Run) -> Bool[Array, "..."]:
+    """Whether a start led anywhere: its best point has an objective and finite parameters."""
+    finite = jax.vmap(all_finite)(run.best)
+    return finite & jnp.isfinite(run.value)

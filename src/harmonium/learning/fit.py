@@ -1,0 +1,337 @@
+"""Fitting models to data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.checks import check_weights
+from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.form import float_dtype
+from harmonium.geometry.point import Natural, stack_points
+from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
+from harmonium.learning.engine import Run, is_valid, run_fit
+from harmonium.learning.methods import EM, Method, Result
+from harmonium.learning.prior import default_prior
+from harmonium.learning.problem import ConjugatePrior, make_problem
+from harmonium.learning.scaling import (
+    Scaling,
+    as_numbers,
+    density_ceiling,
+    log_volumes,
+    push_back,
+    push_into,
+    standardization,
+    standardize_data,
+)
+
+MESSAGES = {
+    Result.CONVERGED: "converged: a step gained less than the tolerance.",
+    Result.STEP_LIMIT: (
+        "not converged: the steps ran out. Raise max_steps, loosen the tolerance, or use "
+        "EM('squarem')."
+    ),
+    Result.DIVERGED: (
+        "diverged: the objective is not finite any more, and the best point before is returned. "
+        "Lower the learning rate, or use EM."
+    ),
+    Result.DEGENERATE: (
+        "degenerate: a covariance became singular, or a component lost all its data. Use a prior, "
+        "fewer components, or a simpler covariance; remove constant columns."
+    ),
+    Result.INTERRUPTED: "interrupted: the best point so far is returned.",
+}
+
+
+class Fit(eqx.Module):
+    """The result of `fit`.
+
+    Log-likelihoods and objectives are averages over observations, in nats. Values of a single fit
+    are those of the best start; `all_...` have a leading axis for starts.
+
+    **Fields:**
+
+    - `params`: natural, the fitted parameters.
+    - `log_likelihood`: the average log density of the data.
+    - `objective`: what was maximised: the same, and the log prior if there is one.
+    - `history`: (max_steps,), the best objective after each step, NaN for steps not taken.
+    - `n_steps`: how many steps were taken.
+    - `code`: a `Result`, as an integer.
+    - `all_params`, `all_objectives`, `all_histories`, `all_steps`, `all_codes`: of all starts.
+    - `total_weight`: the number of observations, or the sum of their weights.
+    """
+
+    params: Natural
+    log_likelihood: Float[Array, ""]
+    objective: Float[Array, ""]
+    history: Float[Array, " steps"]
+    n_steps: Int[Array, ""]
+    code: Int[Array, ""]
+    all_params: Natural
+    all_objectives: Float[Array, " starts"]
+    all_histories: Float[Array, "starts steps"]
+    all_steps: Int[Array, " starts"]
+    all_codes: Int[Array, " starts"]
+    total_weight: Float[Array, ""]
+
+    @property
+    def result(self) -> Result:
+        """How the best start ended."""
+        return Result(int(self.code))
+
+    @property
+    def converged(self) -> bool:
+        """Whether the best start converged."""
+        return self.result is Result.CONVERGED
+
+    @property
+    def message(self) -> str:
+        """How the best start ended, and what to do about it."""
+        return f"{MESSAGES[self.result]} Steps: {int(self.n_steps)}."
+
+    @property
+    def aic(self) -> Float[Array, ""]:
+        r"""Akaike's information criterion, $2 d - 2 \log L$; smaller is better."""
+        return 2 * self._dim - 2 * self.total_weight * self.log_likelihood
+
+    @property
+    def bic(self) -> Float[Array, ""]:
+        r"""The Bayesian information criterion, $d \log N - 2 \log L$; smaller is better."""
+        dim = self._dim * jnp.log(self.total_weight)
+        return dim - 2 * self.total_weight * self.log_likelihood
+
+    @property
+    def _dim(self) -> int:
+        model: Any = self.params.manifold
+        return model.dim
+
+    def __repr__(self) -> str:
+        if isinstance(self.code, Tracer):
+            return f"Fit({self.params.manifold})"
+        value = float(self.log_likelihood)
+        return f"Fit({self.params.manifold}: {value:.6g} nats per observation, {self.message})"
+
+
+def fit(
+    model: Differentiable,
+    data: Any,
+    *,
+    key: PRNGKeyArray | None = None,
+    method: Method = EM(),  # noqa: B008 (it has no state)
+    n_starts: int | None = None,
+    starts: Any = None,
+    weights: Any = None,
+    observed: Any = None,
+    missing: str = "error",
+    prior: ConjugatePrior | str | None = "default",
+    scale: bool = True,
+    max_steps: int = 1000,
+    tolerance: float = 1e-7,
+    progress: bool | None = None,
+    callback: Callable[[Run], None] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> Fit:
+    r"""Fits a model to data, from several starts at once, and returns the best.
+
+    Maximises the average log density of the data, plus $\frac{\kappa}{N} (\theta \cdot \eta_0 -
+    \psi(\theta))$ if there is a prior. Inside, real vectors are centred and scaled, and the result
+    is pushed back, so that data may lie anywhere.
+
+    **Arguments:**
+
+    - `model`: a conjugated harmonium, or a family without latents.
+    - `data`: a batch of N observations of the model's observable.
+    - `key`: a JAX random key for the starts; not needed where `starts` are given.
+    - `method`: `EM()`, `EM("squarem")`, `Gradient(optimiser)` or `NaturalGradient(learning_rate)`.
+    - `n_starts`: how many random starts near the data; by default 4 where there are several
+        optima, one where there is one.
+    - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
+    - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
+    - `observed`: N masks of what is observed, see `posterior_at`.
+    - `missing`: `"error"`, or `"nan"` to take NaN among reals for not observed.
+    - `prior`: `"default"` for a weak one of mixtures that keeps components from collapsing, see
+        `default_prior`; a `ConjugatePrior`; or `None` for maximum likelihood.
+    - `scale`: whether to centre and scale real vectors inside.
+    - `max_steps`: the largest number of steps.
+    - `tolerance`: a start has converged when a step gains less than this, relative to the objective
+        or to 1, whichever is larger.
+    - `progress`: whether to show a progress bar; by default at a terminal, after a second.
+    - `callback`: called now and then with the state of all starts.
+    - `batch_size`: how many observations are processed at once.
+
+    **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
+
+    **Raises:** `TypeError` or `ValueError` for data of another form or outside the support, for bad
+    weights, and if every start fails at once.
+    """
+    if not isinstance(model, Differentiable):
+        raise TypeError(f"fit takes a model, got {type(model).__name__}.")
+    if max_steps < 1 or not tolerance >= 0:
+        raise ValueError(
+            "fit takes at least one step and a tolerance that is not negative, got max_steps = "
+            f"{max_steps}, tolerance = {tolerance}."
+        )
+    data, observed = _check_data(model, data, observed, missing)
+    family: Any = _observable(model)
+    checked = _checked(family, data, observed)
+    length, dtype = batch_length(checked), float_dtype(checked)
+    shares = check_weights(weights, length, dtype)
+    total = jnp.asarray(length if weights is None else jnp.sum(jnp.asarray(weights)), dtype)
+    numbers = as_numbers(data, checked)
+    scaling = standardization(family, numbers, observed, shares) if scale else None
+    xs = _as_arrays(standardize_data(scaling, numbers), dtype)
+    if observed is not None:
+        xs = jax.vmap(family.conceal)(xs, observed)
+    prior = _standard_prior(model, prior, scaling, xs, shares, total)
+    starting = _starting_points(model, key, n_starts, starts, scaling, xs)
+    volume = shares @ jnp.broadcast_to(
+        jnp.asarray(log_volumes(scaling, observed, xs), dtype), length
+    )
+    rows: Any = xs
+    if observed is not None:
+        rows = group_patterns(family, xs, observed)
+    elif isinstance(model, Conjugated):
+        rows, shares = model.condense(xs, shares)
+    ceiling = density_ceiling(scaling, xs, dtype)
+    problem = make_problem(model, rows, shares, prior, ceiling, batch_size)
+    run = run_fit(method, problem, starting, max_steps, tolerance, progress, callback)
+    return _result(model, problem, run, scaling, volume, total)
+
+
+def _observable(model: Any) -> Any:
+    return model.obs_man if isinstance(model, Conjugated) else model
+
+
+def _check_data(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any, Any]:
+    """The data, and masks of what is observed, for NaN if asked for."""
+    if isinstance(data, Patterns):
+        raise TypeError("fit takes observations and masks, `data` and `observed`, not patterns.")
+    if missing not in ("error", "nan"):
+        raise ValueError(f"missing is 'error' or 'nan', got {missing!r}.")
+    if observed is not None and not isinstance(model, Conjugated):
+        raise TypeError(f"{model} has no latents; of observations all has to be observed.")
+    if missing == "error" or observed is not None:
+        return data, observed
+    family = _observable(model)
+    forms, masks = jax.tree.leaves(family.observation), jax.tree.leaves(family.mask)
+    shapes = [form.shape for form in forms]
+    if shapes != [mask.shape for mask in masks]:
+        raise TypeError(
+            f"NaN does not tell what of {family} is missing. Pass masks of the form "
+            f"{family.mask} as `observed`."
+        )
+    parts = jax.tree.structure(family.observation).flatten_up_to(data)
+    seen = [~jnp.isnan(jnp.asarray(part)) for part in parts]
+    return data, jax.tree.structure(family.mask).unflatten(seen)
+
+
+def _checked(family: Any, data: Any, observed: Any) -> Any:
+    """The data as JAX arrays, with something harmless where nothing is observed."""
+    if observed is None:
+        return family.check_data(data)
+    xs = family.check_form(data)
+    masks = check_masks(family, observed, batch_length(xs))
+    xs = jax.vmap(family.conceal)(xs, masks)
+    return family.check_data(xs)
+
+
+def _as_arrays(xs: Any, dtype: Any) -> Any:
+    def convert(leaf: Any) -> Array:
+        array = jnp.asarray(leaf)
+        return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    return jax.tree.map(convert, xs)
+
+
+def _standard_prior(
+    model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array, total: Array
+) -> ConjugatePrior | None:
+    """The prior for standardised data, with its weight relative to that of the data."""
+    if prior is None:
+        return None
+    if isinstance(prior, ConjugatePrior):
+        model.check_single(prior.mean)
+        natural = push_into(scaling, model, model.to_natural(prior.mean))
+        prior = ConjugatePrior(model.to_mean(natural), prior.weight)
+    elif prior == "default":
+        prior = default_prior(model, xs, shares)
+    else:
+        raise ValueError(f"a prior is 'default', a ConjugatePrior or None, got {prior!r}.")
+    if prior is None:
+        return None
+    mean = jax.tree.map(lambda leaf: jnp.asarray(leaf, total.dtype), prior.mean)
+    return ConjugatePrior(mean, jnp.asarray(prior.weight, total.dtype) / total)
+
+
+def _starting_points(
+    model: Any, key: Any, n_starts: int | None, starts: Any, scaling: Scaling, xs: Any
+) -> Natural:
+    """A batch of points for standardised data."""
+    if starts is not None:
+        if not hasattr(starts, "batch_shape"):
+            starts = stack_points(starts)
+        elif starts.batch_shape == ():
+            starts = stack_points([starts])
+        return jax.vmap(lambda start: push_into(scaling, model, start))(starts)
+    if key is None:
+        raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
+    if n_starts is None:
+        unique = not isinstance(model, Conjugated) or model.is_quadratic
+        n_starts = 1 if unique else 4
+    if n_starts < 1:
+        raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
+    return _random_starts(model, key, xs, n_starts)
+
+
+@eqx.filter_jit
+def _random_starts(model: Any, key: PRNGKeyArray, xs: Any, n_starts: int) -> Natural:
+    keys = jax.random.split(key, n_starts)
+    return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(keys)
+
+
+@eqx.filter_jit
+def _finish(model: Any, problem: Any, best: Natural, scaling: Scaling) -> tuple[Natural, Array]:
+    """All starts' parameters in the user's coordinates, and what the prior adds to objectives."""
+    return (
+        jax.vmap(lambda point: push_back(scaling, model, point))(best),
+        jax.vmap(problem.log_prior)(best),
+    )
+
+
+def _result(
+    model: Any, problem: Any, run: Run, scaling: Scaling, volume: Array, total: Array
+) -> Fit:
+    """The best start, in the user's coordinates."""
+    valid = is_valid(run)
+    if not isinstance(valid, Tracer) and not bool(jnp.any(valid)):
+        raise ValueError(
+            f"{model} can't be fitted: from every start the objective is not finite. "
+            f"{MESSAGES[Result.DEGENERATE]}"
+        )
+    best = jnp.argmax(jnp.where(valid, run.value, -jnp.inf))
+    params, log_priors = _finish(model, problem, run.best, scaling)
+    objectives = run.value - volume
+
+    def pick(leaf: Array) -> Array:
+        return leaf[best]
+
+    return Fit(
+        jax.tree.map(pick, params),
+        pick(objectives - log_priors),
+        pick(objectives),
+        pick(run.history) - volume,
+        pick(run.n_steps),
+        pick(run.code),
+        params,
+        objectives,
+        run.history - volume,
+        run.n_steps,
+        run.code,
+        total,
+    )

@@ -1,0 +1,119 @@
+"""What fitting maximises: the log-likelihood of data, and that of pseudo-observations."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.chunks import map_chunks
+from harmonium.geometry.point import Mean, Natural, dot
+from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.patterns import Patterns
+
+
+class ConjugatePrior(eqx.Module):
+    r"""A conjugate prior of natural parameters, as pseudo-observations.
+
+    Mathematically, $p(\theta) \propto \exp(\kappa (\theta \cdot \eta_0 - \psi(\theta)))$: as much
+    as $\kappa$ observations whose statistics, latents included, are $\eta_0$ on average.
+
+    **Fields:**
+
+    - `mean`: $\eta_0$, a mean point of the model.
+    - `weight`: $\kappa$, a number of observations.
+
+    **Source:** Diaconis and Ylvisaker, Conjugate Priors for Exponential Families (1979).
+    """
+
+    mean: Mean
+    weight: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+
+class Problem(eqx.Module):
+    r"""The objective $\frac{1}{N} (\sum_n \log p(x_n) + \kappa (\theta \cdot \eta_0 - \psi))$.
+
+    **Fields:**
+
+    - `model`: an exponential family, or a conjugated harmonium.
+    - `xs`: a batch of N observations, or what `group_patterns` makes of one; the average sufficient
+        statistic where the model is a family without latents.
+    - `weights`: of the observations, summing to one.
+    - `base_measure`: the average of $\log h(x)$.
+    - `prior`: the mean $\eta_0$ and the ratio $\kappa / N$ to the data's weight, or `None`.
+    - `ceiling`: an objective that only singular densities reach.
+    """
+
+    model: Any
+    xs: Any
+    weights: Float[Array, " n"]
+    base_measure: Float[Array, ""]
+    prior: ConjugatePrior | None
+    ceiling: Float[Array, ""]
+
+    def expectation(self, params: Natural) -> tuple[Mean, Float[Array, ""]]:
+        r"""The E-step: average statistics, pseudo-observations counted, and the objective.
+
+        The objective's gradient is proportional to these statistics less those of the model.
+        """
+        log_partition = self.model.log_partition_function(params)
+        if isinstance(self.model, Conjugated):
+            mean, value = self.model.expectation(params, self.xs, self.weights)
+        else:
+            mean, value = self.xs, dot(params, self.xs) - log_partition
+        value = value + self.base_measure
+        if self.prior is None:
+            return mean, value
+        ratio = self.prior.weight
+        value = value + ratio * (dot(params, self.prior.mean) - log_partition)
+        return (mean + self.prior.mean * ratio) / (1 + ratio), value
+
+    def objective(self, params: Natural) -> Float[Array, ""]:
+        """The value alone, in nats per observation."""
+        return self.expectation(params)[1]
+
+    def gradient(self, params: Natural, mean: Mean) -> Mean:
+        """The objective's gradient, given the average statistics that `expectation` returns."""
+        ratio = 0.0 if self.prior is None else self.prior.weight
+        return (mean - self.model.to_mean(params)) * (1 + ratio)
+
+    def log_prior(self, params: Natural) -> Float[Array, ""]:
+        """The part of the objective that pseudo-observations add."""
+        if self.prior is None:
+            return jnp.zeros_like(self.base_measure)
+        log_partition = self.model.log_partition_function(params)
+        return self.prior.weight * (dot(params, self.prior.mean) - log_partition)
+
+
+def make_problem(
+    model: Differentiable,
+    xs: Any,
+    weights: Float[Array, " n"],
+    prior: ConjugatePrior | None = None,
+    ceiling: float = jnp.inf,
+    batch_size: int = BATCH_SIZE,
+) -> Problem:
+    """The problem of fitting a model to data.
+
+    **Arguments:**
+
+    - `model`, `xs`, `weights`: as the fields of `Problem`, but always observations.
+    - `prior`: with its weight relative to that of the data.
+    - `ceiling`: an average log density that only singular densities reach.
+    - `batch_size`: how many observations are processed at once.
+    """
+    family: Any = model.obs_man if isinstance(model, Conjugated) else model
+    if isinstance(xs, Patterns):
+        measures = xs.gather(
+            jax.vmap(jax.vmap(family.log_partial_measure, (0, None)))(xs.xs, xs.observed)
+        )
+    else:
+        measures = map_chunks(jax.vmap(family.log_base_measure), xs, batch_size)
+        if not isinstance(model, Conjugated):
+            xs = family.average_sufficient_statistic(xs, weights)
+    base_measure = weights @ measures
+    return Problem(
+        model, xs, weights, base_measure, prior, jnp.asarray(ceiling, base_measure.dtype)
+    )

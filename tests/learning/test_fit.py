@@ -1,0 +1,363 @@
+"""Fits reach the optima of other libraries, from anywhere, and say whether they did."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import sklearn.datasets
+import sklearn.decomposition
+import sklearn.mixture
+
+import harmonium as hm
+from harmonium.learning import engine
+
+IRIS = sklearn.datasets.load_iris().data
+WINE = sklearn.datasets.load_wine().data
+MIXTURE = hm.Mixture(hm.Normal(4), 3)
+FACTORS = hm.factor_analysis(13, 3)
+KEY = jax.random.key(0)
+
+
+def assert_close(found, expected, rtol=1e-9):
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-12)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def by_species():
+    """A mixture of the three species of the iris data."""
+    species = sklearn.datasets.load_iris().target
+    normal = MIXTURE.obs_man
+    components = [
+        normal.to_natural(normal.average_sufficient_statistic(IRIS[species == k])) for k in range(3)
+    ]
+    return MIXTURE.from_components(components, np.full(3, 1 / 3))
+
+
+def fit_iris(data=IRIS, **settings):
+    settings = {"prior": None, "tolerance": 1e-11, "starts": by_species(), **settings}
+    return hm.fit(MIXTURE, data, **settings)
+
+
+@pytest.fixture(scope="module")
+def iris_fit():
+    with jax.enable_x64(True):
+        return fit_iris()
+
+
+# --- optima
+
+
+def test_mixtures_reach_the_optimum_of_scikit_learn(iris_fit):
+    start = by_species()
+    normal, components = MIXTURE.obs_man, MIXTURE.components(start)
+    theirs = sklearn.mixture.GaussianMixture(
+        3,
+        tol=1e-13,
+        max_iter=10_000,
+        reg_covar=0,
+        means_init=jax.vmap(normal.mean)(components),
+        precisions_init=np.linalg.inv(jax.vmap(normal.covariance)(components)),
+        weights_init=np.full(3, 1 / 3),
+    ).fit(IRIS)
+    assert iris_fit.converged
+    assert_close(iris_fit.log_likelihood, theirs.score(IRIS), rtol=1e-8)
+    found = MIXTURE.components(iris_fit.params)
+    order = np.argsort(jax.vmap(normal.mean)(found)[:, 0])
+    expected = np.argsort(theirs.means_[:, 0])
+    np.testing.assert_allclose(
+        np.asarray(jax.vmap(normal.mean)(found))[order], theirs.means_[expected], rtol=1e-4
+    )
+
+
+def test_factor_analysis_reaches_an_optimum_not_below_that_of_scikit_learn():
+    ours = hm.fit(FACTORS, WINE, key=KEY, method=hm.EM("squarem"), tolerance=1e-12)
+    theirs = sklearn.decomposition.FactorAnalysis(3, tol=1e-9, max_iter=5000, svd_method="lapack")
+    scaled = (WINE - WINE.mean(0)) / WINE.std(0)
+    best = theirs.fit(scaled).score(scaled) - np.log(WINE.std(0)).sum()
+    assert ours.converged
+    assert float(ours.log_likelihood) > best - 1e-8
+
+
+def test_principal_components_reach_the_closed_form():
+    model = hm.principal_component_analysis(4, 2)
+    ours = hm.fit(model, IRIS, key=KEY, method=hm.EM("squarem"), tolerance=1e-13)
+    theirs = sklearn.decomposition.PCA(2).fit(IRIS)
+    # scikit-learn divides by N - 1, not by N.
+    values = np.linalg.eigvalsh(np.cov(IRIS.T, bias=True))[::-1]
+    noise = values[2:].mean()
+    assert_close(theirs.noise_variance_ * 149 / 150, noise, rtol=1e-9)
+    closed = -0.5 * (4 * np.log(2 * np.pi) + np.log(values[:2]).sum() + 2 * np.log(noise) + 4)
+    assert_close(ours.log_likelihood, closed, rtol=1e-9)
+
+
+def test_families_without_latents_are_fitted_by_their_averages():
+    xs = np.random.default_rng(0).gamma(3.0, 2.0, 200)
+    family = hm.Gamma()
+    fit = hm.fit(family, xs, key=KEY)
+    assert fit.converged and fit.all_codes.shape == (1,)
+    expected = family.to_natural(family.average_sufficient_statistic(xs))
+    assert_close(fit.params.values, expected.values, rtol=1e-8)
+    assert_close(fit.log_likelihood, family.average_log_density(fit.params, xs))
+
+
+# --- methods
+
+METHODS = {
+    "EM": hm.EM(),
+    "SQUAREM": hm.EM("squarem"),
+    "natural gradient": hm.NaturalGradient(0.5),
+    "L-BFGS": hm.Gradient(optax.lbfgs()),
+    "Adam": hm.Gradient(optax.adam(3e-2)),
+}
+
+
+@pytest.fixture(scope="module")
+def fits_by_all():
+    # Optax promotes integers.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        small, rng = hm.factor_analysis(4, 1), np.random.default_rng(0)
+        loadings = np.array([[1.0, -0.8, 0.6, 0.9]])
+        xs = rng.normal(size=(400, 1)) @ loadings + rng.normal(size=(400, 4)) * [1, 0.7, 0.5, 0.8]
+        return xs, {
+            name: hm.fit(small, xs, key=KEY, method=method, tolerance=1e-10, max_steps=3000)
+            for name, method in METHODS.items()
+        }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_all_methods_reach_one_optimum(name, fits_by_all):
+    xs, fits = fits_by_all
+    fit, reference = fits[name], fits["EM"]
+    assert fit.converged
+    assert abs(float(fit.log_likelihood - reference.log_likelihood)) < 1e-6
+    taken = np.asarray(fit.history)[: int(fit.n_steps)]
+    assert np.all(np.isfinite(taken)) and np.all(np.isnan(fit.history[int(fit.n_steps) :]))
+    assert np.all(np.diff(taken) >= 0)  # the best so far
+    model = fit.params.manifold
+    assert_close(fit.log_likelihood, model.average_log_observable_density(fit.params, xs))
+
+
+def test_accelerated_em_takes_at_most_half_the_steps():
+    plain, fast = (
+        hm.fit(FACTORS, WINE, key=KEY, method=method, tolerance=1e-11, max_steps=5000)
+        for method in (hm.EM(), hm.EM("squarem"))
+    )
+    assert plain.converged and fast.converged
+    assert float(fast.log_likelihood) > float(plain.log_likelihood) - 1e-8
+    reached = np.nonzero(np.asarray(plain.history) > float(fast.log_likelihood) - 1e-7)[0][0]
+    assert 2 * int(fast.n_steps) <= reached
+
+
+def test_a_whole_step_of_the_natural_gradient_is_a_step_of_em():
+    settings = {"prior": None, "starts": by_species(), "max_steps": 3, "scale": False}
+    em = hm.fit(MIXTURE, IRIS, **settings)
+    natural = hm.fit(MIXTURE, IRIS, method=hm.NaturalGradient(1.0), **settings)
+    assert_close(natural.history, em.history, rtol=1e-9)
+    step = by_species()
+    for _ in range(2):
+        step = MIXTURE.expectation_maximization(step, IRIS)
+    assert_close(em.objective, MIXTURE.average_log_observable_density(step, IRIS), rtol=1e-9)
+
+
+def test_a_whole_step_of_the_natural_gradient_on_complete_data_is_maximum_likelihood():
+    family = hm.Normal(4)
+    start = family.from_mean_covariance(np.full(4, 3.0), 2 * np.eye(4))
+    fit = hm.fit(family, IRIS, starts=start, method=hm.NaturalGradient(), max_steps=2, scale=False)
+    best = family.average_log_density(
+        family.from_mean_covariance(IRIS.mean(0), np.cov(IRIS.T, bias=True)), IRIS
+    )
+    assert_close(fit.history[1], best, rtol=1e-9)
+
+
+def test_the_gradient_is_that_of_the_objective():
+    from harmonium.learning.problem import ConjugatePrior, make_problem
+
+    point, weights = by_species(), np.arange(1.0, 151.0)
+    prior = ConjugatePrior(MIXTURE.to_mean(MIXTURE.initialize(KEY)), 0.3)
+    weights = jnp.asarray(weights / weights.sum())
+    problem = make_problem(MIXTURE, jnp.asarray(IRIS), weights, prior)
+
+    def objective(point):
+        complete = hm.dot(point, prior.mean) - MIXTURE.log_partition_function(point)
+        return MIXTURE.average_log_observable_density(point, IRIS, weights) + 0.3 * complete
+
+    assert_close(problem.objective(point), objective(point), rtol=1e-10)
+    mean, _ = problem.expectation(point)
+    found, expected = problem.gradient(point, mean), hm.gradient(objective)(point)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
+
+
+# --- numerics
+
+
+@pytest.mark.parametrize("offset", [1e2, 1e6])
+def test_where_the_data_lie_costs_no_accuracy(offset, iris_fit):
+    shift = offset * IRIS.std(0)
+    moved = fit_iris(IRIS + shift, starts=MIXTURE.push_forward(by_species(), None, shift))
+    # Shifting the data rounds them, which is no fault of the fit.
+    assert_close(moved.log_likelihood, iris_fit.log_likelihood, rtol=1e-6)
+    means = [
+        np.asarray(jax.vmap(MIXTURE.obs_man.mean)(MIXTURE.components(fit.params)))
+        for fit in (moved, iris_fit)
+    ]
+    np.testing.assert_allclose(means[0] - shift, means[1], rtol=1e-6, atol=1e-9 * offset)
+
+
+def test_where_the_data_lie_costs_no_accuracy_in_single_precision():
+    with jax.enable_x64(False):
+        shift = 1e3 * IRIS.std(0)
+        near, far = (hm.fit(MIXTURE, data, key=KEY, n_starts=1) for data in (IRIS, IRIS + shift))
+        assert near.log_likelihood.dtype == jnp.float32
+        assert_close(far.log_likelihood, near.log_likelihood, rtol=1e-3)
+
+
+STRUCTURES = [hm.PositiveDefinite(), hm.Diagonal(), hm.Scale(), hm.Identity()]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda s: type(s).__name__)
+def test_scaling_changes_nothing_but_rounding(structure):
+    model = hm.Mixture(hm.Normal(4, structure), 2)
+    starts = model.initialize_from_sample(KEY, IRIS)
+    settings = {"starts": starts, "prior": None, "max_steps": 6, "tolerance": 0.0}
+    scaled, plain = (hm.fit(model, IRIS, scale=scale, **settings) for scale in (True, False))
+    assert_close(scaled.history, plain.history, rtol=1e-8)
+    for a, b in zip(*map(jax.tree.leaves, (scaled.params, plain.params)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_prior_is_pushed_along():
+    model = hm.Mixture(hm.Normal(4), 2)
+    starts = model.initialize_from_sample(KEY, IRIS)
+    prior = hm.ConjugatePrior(model.to_mean(model.initialize_from_sample(KEY, IRIS)), 5.0)
+    settings = {"starts": starts, "prior": prior, "max_steps": 20, "tolerance": 0.0}
+    scaled, plain = (hm.fit(model, IRIS, scale=scale, **settings) for scale in (True, False))
+    assert_close(scaled.log_likelihood, plain.log_likelihood, rtol=1e-8)
+    # A constant of the prior depends on the scale.
+    assert_close(np.diff(scaled.history), np.diff(plain.history), rtol=1e-5)
+
+
+# --- priors
+
+
+def test_more_components_than_points_do_not_collapse():
+    xs = np.repeat(np.eye(2), 10, axis=0)
+    model = hm.Mixture(hm.Normal(2), 5)
+    fit = hm.fit(model, xs, key=KEY)
+    assert fit.converged
+    assert np.all(
+        np.linalg.eigvalsh(jax.vmap(model.obs_man.covariance)(model.components(fit.params))) > 1e-3
+    )
+
+
+def test_a_prior_counts_as_observations():
+    """Complete pseudo-observations of a family are observations."""
+    family, extra = hm.Normal(4, hm.Diagonal()), IRIS[:30]
+    prior = hm.ConjugatePrior(family.average_sufficient_statistic(extra), 30.0)
+    with_prior = hm.fit(family, IRIS[30:], key=KEY, prior=prior)
+    without = hm.fit(family, IRIS, key=KEY)
+    for a, b in zip(*map(jax.tree.leaves, (with_prior.params, without.params)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7)
+    assert float(with_prior.objective) < float(with_prior.log_likelihood)
+
+
+# --- weights and what is missing
+
+
+def test_weights_are_repetitions(iris_fit):
+    weights = np.random.default_rng(0).integers(0, 4, len(IRIS))
+    settings = {"starts": iris_fit.params, "prior": "default"}
+    weighted = fit_iris(weights=weights, **settings)
+    repeated = fit_iris(np.repeat(IRIS, weights, axis=0), **settings)
+    assert_close(weighted.log_likelihood, repeated.log_likelihood, rtol=1e-9)
+    assert_close(weighted.objective, repeated.objective, rtol=1e-9)
+    assert_close(weighted.bic, repeated.bic, rtol=1e-9)
+
+
+def test_missing_entries_are_integrated_out():
+    rng = np.random.default_rng(1)
+    observed = rng.random(IRIS.shape) > 0.2
+    holes = np.where(observed, IRIS, np.nan)
+    settings = {"starts": by_species(), "prior": None, "max_steps": 4, "tolerance": 0.0}
+    masked = hm.fit(MIXTURE, IRIS, observed=observed, **settings)
+    from_nan = hm.fit(MIXTURE, holes, missing="nan", **settings)
+    assert_close(masked.history, from_nan.history, rtol=1e-12)
+    step, values = by_species(), []
+    for _ in range(4):
+        values.append(MIXTURE.average_log_observable_density(step, IRIS, observed=observed))
+        step = MIXTURE.expectation_maximization(step, IRIS, observed=observed)
+    assert_close(masked.history, jnp.stack(values), rtol=1e-8)
+
+
+# --- the engine
+
+
+def test_a_second_fit_is_not_compiled_again(monkeypatch):
+    traces = []
+    step = engine._step
+    monkeypatch.setattr(engine, "_step", lambda *args: traces.append(1) or step(*args))
+    model = hm.Mixture(hm.Normal(3), 2)
+    for seed in range(3):
+        xs = np.random.default_rng(seed).normal(size=(40, 3))
+        hm.fit(hm.Mixture(hm.Normal(3), 2), xs, key=jax.random.key(seed), tolerance=10.0**-seed)
+        if seed == 0:
+            first = len(traces)
+    assert len(traces) == first > 0
+    assert model == hm.Mixture(hm.Normal(3), 2)
+
+
+def test_fits_can_be_compiled_and_mapped(iris_fit):
+    model = hm.Mixture(hm.Normal(2), 2)
+    batches = jnp.asarray(IRIS[:, :2]).reshape(3, 50, 2)
+    starts = model.initialize_from_sample(KEY, IRIS[:, :2])
+
+    def fit(xs):
+        return hm.fit(model, xs, starts=starts, max_steps=30).log_likelihood
+
+    expected = jnp.stack([fit(xs) for xs in batches])
+    assert_close(jax.jit(jax.vmap(fit))(batches), expected, rtol=1e-8)
+
+
+def test_an_interrupt_returns_the_best_so_far():
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    fit = fit_iris(callback=interrupt, tolerance=0.0)
+    assert fit.result is hm.Result.INTERRUPTED
+    assert "best point so far" in fit.message
+    assert 0 < int(fit.n_steps) < 1000
+    assert_close(fit.log_likelihood, fit.history[int(fit.n_steps) - 1], rtol=1e-9)
+
+
+def test_ends_are_told():
+    assert fit_iris(max_steps=2).result is hm.Result.STEP_LIMIT
+    constant = hm.fit(hm.Normal(2), np.ones((9, 2)), key=KEY)
+    assert constant.result is hm.Result.DEGENERATE and "singular" in constant.message
+    wild = hm.Gradient(optax.sgd(1e3))
+    assert fit_iris(method=wild).result is hm.Result.DIVERGED
+    assert "nats per observation, converged" in repr(fit_iris(tolerance=1e-3))
+
+
+def test_the_best_of_all_starts_is_returned():
+    fit = hm.fit(MIXTURE, IRIS, key=KEY, n_starts=3, max_steps=30)
+    assert fit.all_histories.shape == (3, 30) and fit.all_params.batch_shape == (3,)
+    assert_close(fit.objective, np.max(fit.all_objectives))
+    densities = jax.vmap(lambda p: MIXTURE.average_log_observable_density(p, IRIS))(fit.all_params)
+    best = int(np.argmax(fit.all_objectives))
+    assert_close(fit.log_likelihood, densities[best])
+    d, n = MIXTURE.dim, 150
+    assert_close(fit.aic, 2 * d - 2 * n * fit.log_likelihood)
+    assert_close(fit.bic, d * np.log(n) - 2 * n * fit.log_likelihood)
+
+
+def test_a_progress_bar_shows_the_objective(capsys):
+    fit_iris(progress=True, max_steps=20)
+    assert "fit" in capsys.readouterr().err
+    fit_iris(progress=False, max_steps=20)
+    assert capsys.readouterr().err == ""
