@@ -325,13 +325,19 @@ def test_fits_can_be_compiled_and_mapped(iris_fit):
 
 
 def test_an_interrupt_returns_the_best_so_far():
-    def interrupt(run):
+    reports = []
+
+    def interrupt(n_steps, objective):
+        reports.append((n_steps, objective))
         raise KeyboardInterrupt
 
     fit = fit_iris(callback=interrupt, tolerance=0.0)
     assert fit.result is hm.Result.INTERRUPTED
     assert "best point so far" in fit.message
     assert 0 < int(fit.n_steps) < 1000
+    ((n_steps, objective),) = reports
+    assert n_steps == int(fit.n_steps)
+    assert_close(objective, fit.objective)
     assert_close(fit.log_likelihood, fit.history[int(fit.n_steps) - 1], rtol=1e-9)
 
 
@@ -357,7 +363,7 @@ def test_the_best_of_all_starts_is_returned():
 
 
 def test_a_progress_bar_shows_the_objective(capsys):
-    fit_iris(progress=True, max_steps=20)
-    assert "fit" in capsys.readouterr().err
+    fit = fit_iris(progress=True, max_steps=20)
+    assert f"{float(fit.objective):.6g} nats" in capsys.readouterr().err
     fit_iris(progress=False, max_steps=20)
     assert capsys.readouterr().err == ""

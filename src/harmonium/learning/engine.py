@@ -2,13 +2,12 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
@@ -104,14 +103,15 @@ def run_fit(
     max_steps: int,
     tolerance: float,
     progress: bool | None,
-    callback: Callable[[Run], None] | None,
+    report: Callable[[int, Float[Array, " starts"]], str],
 ) -> Run:
     """Fits from a batch of starts, all at once.
 
     Inside of compiled functions it is one loop. Outside, it is interrupted now and then to show
     progress; an interrupt from the keyboard ends it, and what is best so far is returned.
 
-    **Arguments:** as those of `fit`.
+    **Arguments:** as those of `fit`, but `report`, which is called between chunks of steps with
+    their number and all objectives, and returns what the progress bar says.
     """
     dtype = problem.base_measure.dtype
     limit = jnp.asarray(tolerance, dtype)
@@ -120,7 +120,11 @@ def run_fit(
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return _advance(method, problem, run, jnp.asarray(max_steps), limit)
     until = 0
-    with _progress_bar(max_steps, progress) as show, contextlib.suppress(KeyboardInterrupt):
+    disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
+    with (
+        tqdm(total=max_steps, desc="fit", unit="step", disable=disable, delay=delay) as bar,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         chunk = FIRST_CHUNK
         while until < max_steps and bool(jnp.any(run.code == Result.RUNNING)):
             until = min(max_steps, until + chunk)
@@ -130,24 +134,11 @@ def run_fit(
             if chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK:
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))
-            show(run)
-            if callback is not None:
-                callback(run)
+            n_steps = int(jnp.max(run.n_steps))
+            bar.set_postfix_str(report(n_steps, run.value), refresh=False)
+            bar.update(n_steps - bar.n)
     code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)
     return eqx.tree_at(lambda r: r.code, run, code)
-
-
-@contextlib.contextmanager
-def _progress_bar(max_steps: int, progress: bool | None) -> Iterator[Callable[[Run], None]]:
-    """A function that shows where a fit is; tqdm decides for `None` whether this is a terminal."""
-    disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
-    with tqdm(total=max_steps, desc="fit", unit="step", disable=disable, delay=delay) as bar:
-
-        def show(run: Run) -> None:
-            bar.update(int(jnp.max(run.n_steps)) - bar.n)
-            bar.set_postfix_str(f"objective {float(np.max(run.value)):.6g}", refresh=False)
-
-        yield show
 
 
 def is_valid(run: Run) -> Bool[Array, "..."]:

@@ -132,9 +132,9 @@ def fit(
     prior: ConjugatePrior | str | None = "default",
     scale: bool = True,
     max_steps: int = 1000,
-    tolerance: float = 1e-7,
+    tolerance: float = 1e-6,
     progress: bool | None = None,
-    callback: Callable[[Run], None] | None = None,
+    callback: Callable[[int, float], None] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
@@ -162,7 +162,7 @@ def fit(
     - `tolerance`: a start has converged when a step gains less than this, relative to the objective
         or to 1, whichever is larger.
     - `progress`: whether to show a progress bar; by default at a terminal, after a second.
-    - `callback`: called now and then with the state of all starts.
+    - `callback`: called now and then with the number of steps taken and the best objective.
     - `batch_size`: how many observations are processed at once.
 
     **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
@@ -200,7 +200,14 @@ def fit(
         rows, shares = model.condense(xs, shares)
     ceiling = density_ceiling(scaling, xs, dtype)
     problem = make_problem(model, rows, shares, prior, ceiling, batch_size)
-    run = run_fit(method, problem, starting, max_steps, tolerance, progress, callback)
+
+    def report(n_steps: int, objectives: Array) -> str:
+        best = float(jnp.nanmax(objectives) - volume)
+        if callback is not None:
+            callback(n_steps, best)
+        return f"{best:.6g} nats"
+
+    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
     return _result(model, problem, run, scaling, volume, total)
 
 
