@@ -98,6 +98,12 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
+    from harmonium.learning.evaluation import (
+        Comparison,
+        compare,
+        observed_information,
+        standard_errors,
+    )
     from harmonium.learning.fit import Fit, fit
     from harmonium.learning.methods import EM, Gradient, Method, NaturalGradient, Result
     from harmonium.learning.prior import pseudo_observations
@@ -119,6 +125,7 @@ __all__ = [
     "BlockMapPoint",
     "Categorical",
     "CoMPoisson",
+    "Comparison",
     "ComponentEmbedding",
     "ComposedEmbedding",
     "ConjugatePrior",
@@ -206,13 +213,16 @@ __all__ = [
     "VonMises",
     "VonMisesProduct",
     "Weibull",
+    "compare",
     "dot",
     "factor_analysis",
     "fit",
     "gradient",
     "hierarchical_mixture_of_gaussians",
     "impute",
+    "observed_information",
     "principal_component_analysis",
     "pseudo_observations",
     "stack",
+    "standard_errors",
 ]

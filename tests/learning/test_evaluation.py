@@ -1,0 +1,110 @@
+"""Comparisons and standard errors, beside NumPy's and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.datasets
+
+import harmonium as hm
+
+IRIS = sklearn.datasets.load_iris().data
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def test_models_are_compared_observation_by_observation():
+    train, held_out = IRIS[::2], IRIS[1::2]
+    models = {
+        "one normal": hm.Normal(4),
+        "independent columns": hm.Normal(4, hm.Diagonal()),
+        "a mixture": hm.Mixture(hm.Normal(4, hm.Diagonal()), 2),
+    }
+    fits = {name: hm.fit(model, train, key=KEY) for name, model in models.items()}
+    table = hm.compare(fits, held_out)
+    assert [row.name for row in table] == ["one normal", "a mixture", "independent columns"]
+    densities = {
+        "one normal": models["one normal"].log_densities(fits["one normal"].params, held_out),
+        "a mixture": models["a mixture"].log_observable_densities(
+            fits["a mixture"].params, held_out
+        ),
+    }
+    behind = np.asarray(densities["one normal"] - densities["a mixture"])
+    row = table[1]
+    np.testing.assert_allclose(row.log_likelihood, densities["a mixture"].mean())
+    np.testing.assert_allclose(row.difference, behind.mean())
+    np.testing.assert_allclose(row.standard_error, behind.std() / np.sqrt(len(behind)))
+    assert row.n_parameters == models["a mixture"].dim == 17
+    np.testing.assert_allclose(row.bic, fits["a mixture"].bic)
+    assert "a mixture" in repr(table) and "not converged" not in repr(table)
+    weights = np.random.default_rng(0).integers(0, 3, len(held_out))
+    weighted = hm.compare(fits, held_out, weights=weights)
+    repeated = hm.compare(fits, np.repeat(held_out, weights, axis=0))
+    for one, other in zip(weighted, repeated, strict=True):
+        np.testing.assert_allclose(one.log_likelihood, other.log_likelihood)
+
+
+def test_comparisons_of_nothing_and_of_other_data_are_refused():
+    with pytest.raises(ValueError, match="at least one fit"):
+        hm.compare({}, IRIS)
+    fit = hm.fit(hm.Normal(4), IRIS, key=KEY)
+    with pytest.raises(ValueError, match="real numbers of shape"):
+        hm.compare({"normal": fit}, IRIS[:, :2])
+
+
+def test_standard_errors_of_a_poisson_are_known():
+    xs = np.random.default_rng(0).poisson(3.0, 400)
+    family = hm.Poisson()
+    params = hm.fit(family, xs, key=KEY).params
+    found = hm.standard_errors(family, params, xs)
+    np.testing.assert_allclose(found, [1 / np.sqrt(xs.sum())], rtol=1e-6)
+    twice = hm.standard_errors(family, params, xs, weights=np.full(400, 2.0))
+    np.testing.assert_allclose(twice, found / np.sqrt(2), rtol=1e-9)
+
+
+def test_the_information_of_a_family_is_its_fisher_matrix():
+    family = hm.Normal(2)
+    params = family.initialize(KEY)
+    found = hm.observed_information(family, params, IRIS[:, :2])
+    np.testing.assert_allclose(found, 150 * family.fisher_matrix(params), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_information_of_a_mixture_is_the_curvature_of_its_likelihood(masked):
+    model = hm.Mixture(hm.Normal(2, hm.Diagonal()), 2)
+    xs = IRIS[:, :2]
+    params = hm.fit(model, xs, key=KEY, prior=None, tolerance=1e-12, max_steps=5000).params
+    observed = np.random.default_rng(0).random(xs.shape) < 0.8 if masked else None
+    vector = np.asarray(model.ravel(params))
+
+    @jax.jit
+    def slope(vector):
+        def total(vector):
+            point = model.unravel(vector, hm.Coordinates.NATURAL)
+            return 150 * model.average_log_observable_density(point, xs, observed=observed)
+
+        return jax.grad(total)(vector)
+
+    step = 1e-5
+    expected = [
+        (slope(jnp.asarray(vector - step * e)) - slope(jnp.asarray(vector + step * e))) / (2 * step)
+        for e in np.eye(model.dim)
+    ]
+    found = hm.observed_information(model, params, xs, observed=observed)
+    scale = np.max(np.abs(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7 * scale)
+    if not masked:
+        errors = hm.standard_errors(model, params, xs)
+        np.testing.assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(expected))), rtol=1e-3)
+
+
+def test_parameters_that_are_not_identifiable_have_no_standard_errors():
+    model = hm.factor_analysis(4, 2)
+    params = hm.fit(model, IRIS, key=KEY).params
+    with pytest.raises(ValueError, match="singular"):
+        hm.standard_errors(model, params, IRIS)
