@@ -113,8 +113,7 @@ def run_fit(
     **Arguments:** as those of `fit`, but `report`, which is called between chunks of steps with
     their number and all objectives, and returns what the progress bar says.
     """
-    dtype = problem.base_measure.dtype
-    limit = jnp.asarray(tolerance, dtype)
+    limit = jnp.asarray(tolerance, problem.base_measure.dtype)
     run = _begin(method, problem, starts, max_steps)
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):

@@ -13,13 +13,13 @@ from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
-from harmonium.geometry.point import Natural, stack_points
+from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
 from harmonium.learning.engine import Run, is_valid, run_fit
 from harmonium.learning.methods import EM, Method, Result
 from harmonium.learning.prior import default_prior
-from harmonium.learning.problem import ConjugatePrior, make_problem
+from harmonium.learning.problem import ConjugatePrior, Problem, make_problem
 from harmonium.learning.scaling import (
     Scaling,
     as_numbers,
@@ -188,18 +188,20 @@ def fit(
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
         xs = jax.vmap(family.conceal)(xs, observed)
-    prior = _standard_prior(model, prior, scaling, xs, shares, total)
-    starting = _starting_points(model, key, n_starts, starts, scaling, xs)
-    volume = shares @ jnp.broadcast_to(
-        jnp.asarray(log_volumes(scaling, observed, xs), dtype), length
-    )
-    rows: Any = xs
+    volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
+    volume = shares @ jnp.broadcast_to(volumes, length)
+    ceiling = density_ceiling(scaling, xs, dtype)
+    origin = _check_starts(model, key, n_starts, starts)
+    scaling = jax.tree.map(jnp.asarray, scaling)
+    rows, row_shares = xs, shares
     if observed is not None:
         rows = group_patterns(family, xs, observed)
     elif isinstance(model, Conjugated):
-        rows, shares = model.condense(xs, shares)
-    ceiling = density_ceiling(scaling, xs, dtype)
-    problem = make_problem(model, rows, shares, prior, ceiling, batch_size)
+        rows, row_shares = model.condense(xs, shares)
+    prior = _check_prior(model, prior)
+    starting = _starting_points(model, origin, scaling, xs)
+    prior = _standard_prior(model, prior, scaling, xs, shares, total)
+    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
 
     def report(n_steps: int, objectives: Array) -> str:
         best = float(jnp.nanmax(objectives) - volume)
@@ -208,7 +210,13 @@ def fit(
         return f"{best:.6g} nats"
 
     run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
-    return _result(model, problem, run, scaling, volume, total)
+    result, succeeded = _finish(model, problem, run, scaling, volume, total)
+    if not isinstance(succeeded, Tracer) and not bool(succeeded):
+        raise ValueError(
+            f"{model} can't be fitted: from every start the objective is not finite. "
+            f"{MESSAGES[Result.DEGENERATE]}"
+        )
+    return result
 
 
 def _observable(model: Any) -> Any:
@@ -256,36 +264,39 @@ def _as_arrays(xs: Any, dtype: Any) -> Any:
     return jax.tree.map(convert, xs)
 
 
+def _check_prior(model: Any, prior: Any) -> Any:
+    if isinstance(prior, ConjugatePrior):
+        model.check_single(prior.mean)
+    elif prior not in (None, "default"):
+        raise ValueError(f"a prior is 'default', a ConjugatePrior or None, got {prior!r}.")
+    return prior
+
+
+@eqx.filter_jit
 def _standard_prior(
     model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array, total: Array
 ) -> ConjugatePrior | None:
     """The prior for standardised data, with its weight relative to that of the data."""
-    if prior is None:
-        return None
     if isinstance(prior, ConjugatePrior):
-        model.check_single(prior.mean)
         natural = push_into(scaling, model, model.to_natural(prior.mean))
         prior = ConjugatePrior(model.to_mean(natural), prior.weight)
-    elif prior == "default":
+    elif prior is not None:
         prior = default_prior(model, xs, shares)
-    else:
-        raise ValueError(f"a prior is 'default', a ConjugatePrior or None, got {prior!r}.")
     if prior is None:
         return None
     mean = jax.tree.map(lambda leaf: jnp.asarray(leaf, total.dtype), prior.mean)
     return ConjugatePrior(mean, jnp.asarray(prior.weight, total.dtype) / total)
 
 
-def _starting_points(
-    model: Any, key: Any, n_starts: int | None, starts: Any, scaling: Scaling, xs: Any
-) -> Natural:
-    """A batch of points for standardised data."""
+_make_problem = eqx.filter_jit(make_problem)
+
+
+def _check_starts(model: Any, key: Any, n_starts: int | None, starts: Any) -> Any:
+    """A batch of given points, or random keys for starts."""
     if starts is not None:
         if not hasattr(starts, "batch_shape"):
-            starts = stack_points(starts)
-        elif starts.batch_shape == ():
-            starts = stack_points([starts])
-        return jax.vmap(lambda start: push_into(scaling, model, start))(starts)
+            return stack_points(starts)
+        return starts if starts.batch_shape else stack_points([starts])
     if key is None:
         raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
     if n_starts is None:
@@ -293,43 +304,33 @@ def _starting_points(
         n_starts = 1 if unique else 4
     if n_starts < 1:
         raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
-    return _random_starts(model, key, xs, n_starts)
+    return jax.random.split(key, n_starts)
 
 
 @eqx.filter_jit
-def _random_starts(model: Any, key: PRNGKeyArray, xs: Any, n_starts: int) -> Natural:
-    keys = jax.random.split(key, n_starts)
-    return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(keys)
+def _starting_points(model: Any, origin: Any, scaling: Scaling, xs: Any) -> Natural:
+    """A batch of points for standardised data, pushed there or from random keys."""
+    if isinstance(origin, Point):
+        return jax.vmap(lambda start: push_into(scaling, model, start))(origin)
+    return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(origin)
 
 
 @eqx.filter_jit
-def _finish(model: Any, problem: Any, best: Natural, scaling: Scaling) -> tuple[Natural, Array]:
-    """All starts' parameters in the user's coordinates, and what the prior adds to objectives."""
-    return (
-        jax.vmap(lambda point: push_back(scaling, model, point))(best),
-        jax.vmap(problem.log_prior)(best),
-    )
-
-
-def _result(
-    model: Any, problem: Any, run: Run, scaling: Scaling, volume: Array, total: Array
-) -> Fit:
-    """The best start, in the user's coordinates."""
+def _finish(
+    model: Any, problem: Problem, run: Run, scaling: Scaling, volume: Array, total: Array
+) -> tuple[Fit, Array]:
+    """The best start in the user's coordinates, and whether there is one."""
     valid = is_valid(run)
-    if not isinstance(valid, Tracer) and not bool(jnp.any(valid)):
-        raise ValueError(
-            f"{model} can't be fitted: from every start the objective is not finite. "
-            f"{MESSAGES[Result.DEGENERATE]}"
-        )
     best = jnp.argmax(jnp.where(valid, run.value, -jnp.inf))
-    params, log_priors = _finish(model, problem, run.best, scaling)
+    params = jax.vmap(lambda point: push_back(scaling, model, point))(run.best)
+    log_priors = jax.vmap(problem.log_prior)(run.best)
     objectives = run.value - volume
 
-    def pick(leaf: Array) -> Array:
-        return leaf[best]
+    def pick(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[best], tree)
 
-    return Fit(
-        jax.tree.map(pick, params),
+    fit = Fit(
+        pick(params),
         pick(objectives - log_priors),
         pick(objectives),
         pick(run.history) - volume,
@@ -342,3 +343,4 @@ def _result(
         run.code,
         total,
     )
+    return fit, jnp.any(valid)
