@@ -247,7 +247,7 @@ def test_a_prior_is_pushed_along():
 
 
 def test_more_components_than_points_do_not_collapse():
-    xs = np.repeat(np.eye(2), 10, axis=0)
+    xs = np.repeat([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], 10, axis=0)
     model = hm.Mixture(hm.Normal(2), 5)
     fit = hm.fit(model, xs, key=KEY)
     assert fit.converged

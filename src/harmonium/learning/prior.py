@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
 from harmonium.families.categorical import Categorical
 from harmonium.families.normal import Normal
-from harmonium.geometry.point import Coordinates, Natural, stack_points
+from harmonium.geometry.point import Coordinates, Mean, Natural, stack_points
 from harmonium.geometry.product import ProductPoint
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.mixture import Mixture
@@ -19,6 +20,9 @@ from harmonium.learning.problem import ConjugatePrior
 
 # The weight of the default prior of mixtures, in observations for each component.
 WEIGHT_A_COMPONENT = 0.1
+# How much of the covariance of pseudo-observations is that of independent columns, which keeps it
+# from being singular.
+INDEPENDENT = 1e-3
 
 
 def default_prior(
@@ -26,9 +30,12 @@ def default_prior(
 ) -> ConjugatePrior | None:
     """A tenth of an observation for each component of a mixture; none for other models.
 
-    The pseudo-observations are uncorrelated, with the mean and the variances of the data, and
-    belong to all components alike. A component on one point then keeps a variance of a tenth of the
+    The pseudo-observations have the mean and the covariance of the data, and belong to all
+    components alike. A component on one point then keeps a covariance of about a tenth of the
     data's, so that the likelihood has no singularities.
+
+    **Source:** Fraley and Raftery, Bayesian Regularization for Normal Mixture Estimation and
+    Model-Based Clustering (2007), for the use of the data's covariance.
 
     **Arguments:**
 
@@ -38,13 +45,23 @@ def default_prior(
     n_components = count_components(model)
     if n_components < 2:
         return None
-    return pseudo_observations(model, xs, WEIGHT_A_COMPONENT * n_components)
+    return pseudo_observations(model, xs, WEIGHT_A_COMPONENT * n_components, weights)
 
 
-def pseudo_observations(model: Differentiable, xs: Any, weight: Any) -> ConjugatePrior:
-    """Pseudo-observations from a model without structure for standardised data."""
+def pseudo_observations(
+    model: Differentiable, xs: Any, weight: Any, weights: Any = None
+) -> ConjugatePrior:
+    """Pseudo-observations like the data, whose latents tell nothing about them.
+
+    **Arguments:**
+
+    - `model`: a conjugated harmonium, or a family without latents.
+    - `xs`: a batch of N observations.
+    - `weight`: as how many observations they count.
+    - `weights`: (N,), of the observations; equal ones by default.
+    """
     family: Any = model.obs_man if isinstance(model, Conjugated) else model
-    point = _plain(family, xs)
+    point = _plain(family, xs, weights)
     if isinstance(model, Conjugated):
         point = _unstructured(model, point)
     return ConjugatePrior(model.to_mean(point), weight)
@@ -61,15 +78,33 @@ def count_components(model: Any) -> int:
     return count_components(model.prr_man) if isinstance(model, Conjugated) else 1
 
 
-def _plain(family: Any, xs: Any) -> Natural:
-    """Independent standard normals, and other variables as they are on average."""
+def _plain(family: Any, xs: Any, weights: Any) -> Natural:
+    """The distribution of the data, as far as the family can tell and never singular."""
     match family:
         case Product():
             pairs = zip(family.parts, xs, strict=True)
-            return _join(family, [_plain(part, own) for part, own in pairs])
-        case Normal() | Conjugated():
+            return _join(family, [_plain(part, own, weights) for part, own in pairs])
+        case Conjugated():
             return _neutral(family)
+        case Normal():
+            average = family.average_sufficient_statistic(xs, weights)
+            shares = check_weights(weights, len(xs), xs.dtype)
+            variances = shares @ (xs - average.location[None]) ** 2
+            independent = _independent_columns(family, average.location, variances)
+            return family.to_natural(average * (1 - INDEPENDENT) + independent * INDEPENDENT)
     return family.initialize_from_sample(jax.random.key(0), xs)
+
+
+def _independent_columns(family: Normal, mean: Array, variances: Array) -> Mean:
+    """The statistics of independent columns; constant ones get a typical variance, or one."""
+    typical = jnp.mean(variances)
+    typical = jnp.where(typical > 0, typical, jnp.ones_like(typical))
+    variances = jnp.where(variances > 0, variances, typical)
+    # 2n vectors with this mean and these variances, whatever part of them is kept.
+    steps = jnp.diag(jnp.sqrt(family.data_dim * variances))
+    return family.average_sufficient_statistic(
+        jnp.concatenate([mean[None] + steps, mean[None] - steps])
+    )
 
 
 def _neutral(family: Any) -> Natural:
@@ -78,10 +113,8 @@ def _neutral(family: Any) -> Natural:
         case Conjugated():
             return _unstructured(family, _neutral(family.obs_man))
         case Normal():
-            # 2n vectors with zero mean and unit covariance, whatever part of that is kept.
-            half = jnp.sqrt(float(family.data_dim)) * jnp.eye(family.data_dim)
-            xs = jnp.concatenate([half, -half])
-            return family.to_natural(family.average_sufficient_statistic(xs))
+            zeros, ones = jnp.zeros(family.data_dim), jnp.ones(family.data_dim)
+            return family.to_natural(_independent_columns(family, zeros, ones))
         case Product():
             return _join(family, [_neutral(part) for part in family.parts])
         case Replicated():
