@@ -103,6 +103,9 @@ CASES = {
     "masks for a family": _case(
         TypeError, "no latents", NORMAL, lambda: XS, observed=np.ones((12, 2), bool)
     ),
+    "NaN for a family": _case(
+        TypeError, "no latents", NORMAL, lambda: _spoilt(np.nan), missing="nan"
+    ),
     "NaN for missing counts": _case(
         TypeError, "integers", COUNTS, lambda: np.array([1.0, np.nan]), missing="nan"
     ),

@@ -312,6 +312,19 @@ def test_a_second_fit_is_not_compiled_again(monkeypatch):
     assert model == hm.Mixture(hm.Normal(3), 2)
 
 
+def test_steps_process_the_data_in_batches_of_the_size_asked_for():
+    from harmonium.learning.problem import make_problem
+
+    weights = jnp.full(150, 1 / 150)
+    whole, parts = (
+        make_problem(MIXTURE, jnp.asarray(IRIS), weights, batch_size=size) for size in (150, 16)
+    )
+    point = by_species()
+    assert "length=10" in str(jax.make_jaxpr(parts.objective)(point))
+    assert "length=10" not in str(jax.make_jaxpr(whole.objective)(point))
+    assert_close(parts.objective(point), whole.objective(point))
+
+
 def test_fits_can_be_compiled_and_mapped(iris_fit):
     model = hm.Mixture(hm.Normal(2), 2)
     batches = jnp.asarray(IRIS[:, :2]).reshape(3, 50, 2)

@@ -229,7 +229,7 @@ def _check_data(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any
         raise TypeError("fit takes observations and masks, `data` and `observed`, not patterns.")
     if missing not in ("error", "nan"):
         raise ValueError(f"missing is 'error' or 'nan', got {missing!r}.")
-    if observed is not None and not isinstance(model, Conjugated):
+    if (observed is not None or missing == "nan") and not isinstance(model, Conjugated):
         raise TypeError(f"{model} has no latents; of observations all has to be observed.")
     if missing == "error" or observed is not None:
         return data, observed

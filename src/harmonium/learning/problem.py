@@ -44,6 +44,7 @@ class Problem(eqx.Module):
     - `base_measure`: the average of $\log h(x)$.
     - `prior`: the mean $\eta_0$ and the ratio $\kappa / N$ to the data's weight, or `None`.
     - `ceiling`: an objective that only singular densities reach.
+    - `batch_size`: how many observations are processed at once.
     """
 
     model: Any
@@ -52,6 +53,7 @@ class Problem(eqx.Module):
     base_measure: Float[Array, ""]
     prior: ConjugatePrior | None
     ceiling: Float[Array, ""]
+    batch_size: int = eqx.field(static=True)
 
     def expectation(self, params: Natural) -> tuple[Mean, Float[Array, ""]]:
         r"""The E-step: average statistics, pseudo-observations counted, and the objective.
@@ -60,7 +62,7 @@ class Problem(eqx.Module):
         """
         log_partition = self.model.log_partition_function(params)
         if isinstance(self.model, Conjugated):
-            mean, value = self.model.expectation(params, self.xs, self.weights)
+            mean, value = self.model.expectation(params, self.xs, self.weights, self.batch_size)
         else:
             mean, value = self.xs, dot(params, self.xs) - log_partition
         value = value + self.base_measure
@@ -114,6 +116,5 @@ def make_problem(
         if not isinstance(model, Conjugated):
             xs = family.average_sufficient_statistic(xs, weights)
     base_measure = weights @ measures
-    return Problem(
-        model, xs, weights, base_measure, prior, jnp.asarray(ceiling, base_measure.dtype)
-    )
+    highest = jnp.asarray(ceiling, base_measure.dtype)
+    return Problem(model, xs, weights, base_measure, prior, highest, batch_size)
