@@ -108,6 +108,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.learning.methods import EM, Gradient, Method, NaturalGradient, Result
     from harmonium.learning.prior import pseudo_observations
     from harmonium.learning.problem import ConjugatePrior
+    from harmonium.lazy import load as __getattr__
 
 __version__ = "0.1.0"
 
