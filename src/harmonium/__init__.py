@@ -98,6 +98,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
+    from harmonium.lazy import load as __getattr__  # noqa: F401 (Python calls it)
     from harmonium.learning.evaluation import (
         Comparison,
         compare,
@@ -108,7 +109,6 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.learning.methods import EM, Gradient, Method, NaturalGradient, Result
     from harmonium.learning.prior import pseudo_observations
     from harmonium.learning.problem import ConjugatePrior
-    from harmonium.lazy import load as __getattr__
 
 __version__ = "0.1.0"
 

@@ -115,7 +115,12 @@ def _is_overridable(attribute: Any) -> bool:
 def _overrides(cls: type) -> Iterator[tuple[str, str]]:
     """The concrete members of base classes that the class overrides."""
     for name, member in vars(cls).items():
-        mechanical = name.startswith("__") and name not in ("__str__", "__repr__", "__eq__", "__hash__")
+        mechanical = name.startswith("__") and name not in (
+            "__str__",
+            "__repr__",
+            "__eq__",
+            "__hash__",
+        )
         if mechanical or not (callable(member) or isinstance(member, property)):
             continue
         for base in cls.__mro__[1:]:

@@ -13,8 +13,6 @@ import harmonium as hm
 from harmonium.exponential_family.outline import outline
 from tests.catalogue import CATALOGUE
 
-NORMAL = "Normal({}, PositiveDefinite())"
-
 
 def _lines(text):
     return textwrap.dedent(text).strip()
@@ -30,7 +28,7 @@ def _nodes(roots):
         (
             "hierarchy_3",
             """
-            Hierarchical, 29 parameters
+            Hierarchical, 32 parameters
               k: Categorical(2)
                 z₂: Normal(2, PositiveDefinite())
                   z₁: Normal(2, PositiveDefinite())
@@ -91,7 +89,8 @@ def test_the_repr_of_a_model_is_its_outline(name, expected):
 
 
 def test_families_are_shown_in_one_line():
-    assert repr(hm.Product(hm.Normal(1), hm.Poisson())) == "Product(Normal(1, PositiveDefinite()), Poisson())"
+    model = hm.Product(hm.Normal(1, hm.Scale()), hm.Poisson())
+    assert repr(model) == str(model) == "Product(Normal(1, Scale()), Poisson())"
 
 
 def test_many_alike_are_one_line():

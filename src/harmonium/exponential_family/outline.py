@@ -80,9 +80,7 @@ def outline(model: Any) -> tuple[Node, ...]:
     variables = jax.tree.leaves(tree)
     dependences = model.dependences(tree)
     names = _names(variables)
-    parents = {
-        child: [d.parent for d in dependences if d.child is child] for child in variables
-    }
+    parents = {child: [d.parent for d in dependences if d.child is child] for child in variables}
 
     def depth(variable: Variable) -> int:
         return 1 + max((depth(parent) for parent in parents[variable]), default=0)

@@ -63,5 +63,7 @@ def check_dims(dims: Any, dim: int, what: str) -> tuple[int, int]:
         raise ValueError(f"two dimensions are needed, but {what} has one.")
     places = tuple(dims)
     if len(places) != 2 or len(set(places)) != 2 or not all(0 <= i < dim for i in places):
-        raise ValueError(f"dims are two different places from 0 to {dim - 1} in {what}, got {dims}.")
+        raise ValueError(
+            f"dims are two different places from 0 to {dim - 1} in {what}, got {dims}."
+        )
     return places

@@ -24,8 +24,8 @@ def density(
     params: Natural,
     ax: Axes | None = None,
     *,
-    xlim: tuple[float, float] | None = None,
-    ylim: tuple[float, float] | None = None,
+    xlim: Any = None,
+    ylim: Any = None,
     levels: Any = 8,
     color: Any = None,
     filled: bool = True,
@@ -39,8 +39,8 @@ def density(
         Of harmoniums this is the marginal density of what is observed.
     - `params`: natural.
     - `ax`: the axes to draw into, those of a new figure by default.
-    - `xlim`, `ylim`: the limits, by default what holds nearly all samples of the model. `ylim` is
-        that of the second number.
+    - `xlim`, `ylim`: the limits, pairs of numbers, by default what holds nearly all samples of the
+        model. `ylim` is that of the second number.
     - `levels`: of contours, a number n of them, which divide the probability in the picture into
         n + 1 equal shares, or densities in ascending order.
     - `color`: of the curve or of contour lines.
@@ -49,10 +49,13 @@ def density(
 
     **Returns:** the axes.
 
-    **Raises:** `TypeError` for other observations, with what can be drawn instead.
+    **Raises:** `TypeError` for other observations, with what can be drawn instead, `ValueError` for
+    bad limits and levels.
     """
     model.check_single(params)
     kind, size = _kind(model)
+    _check_limits(xlim, ylim)
+    _check_levels(levels)
     ax = get_axes(ax)
     if kind == "count":
         return _draw_counts(model, params, ax, xlim, color, label)
@@ -61,7 +64,7 @@ def density(
         xlim = _limits(samples[:, 0]) if xlim is None else xlim
         ylim = _limits(samples[:, -1]) if ylim is None and size == 2 else ylim
     if size == 1:
-        xs = np.linspace(*xlim, CURVE_POINTS)
+        xs = np.linspace(*xlim, num=CURVE_POINTS)
         heights = _densities(model, params, _observations(model, xs[:, None]))
         ax.plot(xs, heights, color=_color(ax, color), lw=2, label=label)
         ax.set(xlabel="x", ylabel="density p(x)")
@@ -81,7 +84,7 @@ def _draw_contours(
     filled: bool,
     label: str | None,
 ) -> Axes:
-    axes = np.linspace(*xlim, GRID_POINTS), np.linspace(*ylim, GRID_POINTS)
+    axes = np.linspace(*xlim, num=GRID_POINTS), np.linspace(*ylim, num=GRID_POINTS)
     grid = np.stack(np.meshgrid(*axes), axis=-1)
     found = _densities(model, params, _observations(model, grid.reshape(-1, 2)))
     heights = np.asarray(found).reshape(grid.shape[:2])
@@ -121,6 +124,18 @@ def _draw_counts(
     ax.set(xlabel="x (count)", ylabel="probability p(x)")
     ax.set_ylim(bottom=0)
     return ax
+
+
+def _check_limits(*limits: Any) -> None:
+    for pair in limits:
+        if pair is not None and not (np.shape(pair) == (2,) and -math.inf < pair[0] < pair[1]):
+            raise ValueError(f"limits are pairs of numbers, the lower one first, got {pair}.")
+
+
+def _check_levels(levels: Any) -> None:
+    given = np.arange(1, levels + 1) if isinstance(levels, int) else np.asarray(levels)
+    if given.ndim != 1 or not len(given) or not given[0] > 0 or not np.all(np.diff(given) > 0):
+        raise ValueError(f"levels are their number or ascending positive densities, got {levels}.")
 
 
 def _color(ax: Axes, color: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
@@ -66,7 +67,7 @@ def draw(model: Any, ax: Axes | None = None) -> Axes:
         if parent.node.name in box.node.parents
     ]
     places = [x for box in boxes for x in (box.x - box.width / 2, box.x + box.width / 2)]
-    places += [x for edge in edges for x in edge.vertices[:, 0]]
+    places += [x for edge in edges for x in np.asarray(edge.vertices)[:, 0]]
     xlim = min(places) - GAP, max(places) + GAP
     ylim = min(box.y for box in boxes) - ROW / 2, ROW / 2
     ax = get_axes(ax, (xlim[1] - xlim[0], ylim[1] - ylim[0]))

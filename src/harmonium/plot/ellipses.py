@@ -23,8 +23,8 @@ def ellipses(
     params: Natural,
     ax: Axes | None = None,
     *,
-    dims: tuple[int, int] = (0, 1),
-    n_std: tuple[float, ...] = (1.0, 2.0),
+    dims: Any = (0, 1),
+    n_std: Any = (1.0, 2.0),
     color: Any = None,
     label: str | None = None,
 ) -> Axes:
@@ -51,7 +51,7 @@ def ellipses(
     and `n_std`.
     """
     model.check_single(params)
-    if not n_std or not all(radius > 0 for radius in n_std):
+    if not len(n_std) or not all(radius > 0 for radius in n_std):
         raise ValueError(f"n_std are positive distances in standard deviations, got {n_std}.")
     means, covariances, weights = _normals(model, params)
     places = list(check_dims(dims, means.shape[1], f"an observation of {model}"))

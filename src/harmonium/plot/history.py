@@ -32,7 +32,10 @@ def history(fit: Fit, ax: Axes | None = None) -> Axes:
     taken = np.isfinite(histories[best])
     name = f"best of {len(histories)} starts" if len(histories) > 1 else None
     ax.plot(steps[taken], histories[best][taken], color=color_of(0), lw=2.2, label=name)
-    low, high = np.nanquantile(histories[np.isfinite(histories)], 0.03), histories[best][taken].max()
+    low, high = (
+        np.nanquantile(histories[np.isfinite(histories)], 0.03),
+        histories[best][taken].max(),
+    )
     ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
     ax.set(xlabel="steps", ylabel="objective (nats per observation)")
     if name is not None:

@@ -34,7 +34,7 @@ def latents(
     ax: Axes | None = None,
     *,
     labels: Any = None,
-    dims: tuple[int, int] = (0, 1),
+    dims: Any = (0, 1),
 ) -> Axes:
     """Expected latents of observations, and the prior, which they come from.
 
@@ -75,7 +75,7 @@ def latents(
     ax = get_axes(ax)
     for i, (name, rows) in enumerate(groups):
         style = {"color": color_of(i), "marker": marker_of(i), "label": name}
-        ax.scatter(*expected[np.ix_(rows, places)].T, s=14, alpha=0.75, linewidths=0, **style)
+        ax.scatter(*expected[rows][:, list(places)].T, s=14, alpha=0.75, linewidths=0, **style)
     ellipses(prior, prior_params, ax, dims=dims, color=DARK)
     names = (f"E[z{subscript(place + 1)} | x]" for place in places)
     ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=True)))
@@ -174,12 +174,12 @@ def _groups(labels: Any, length: int) -> list[tuple[str | None, np.ndarray]]:
 
 
 def _expected_latents(model: Any, params: Natural, xs: Any) -> np.ndarray:
-    forms = jax.tree.leaves(model.variables().latent)
+    jax.eval_shape(_channel_loadings, model, params)  # raises where they are no real vectors
     expected = eqx.filter_jit(model.expected_latents)(params, xs)
     if isinstance(expected, tuple):
         raise TypeError(
-            f"latents draws one real vector of latents, but the observables of {model} depend on "
-            f"{len(forms)} variables. Draw the latents of a part of it."
+            f"latents draws one vector of latents, but the observables of {model} depend on "
+            f"{len(expected)} of them. Draw the latents of a part of it."
         )
     return np.asarray(expected)
 
