@@ -68,39 +68,11 @@ def _title(layer):
 
 def _entry(identifier, item):
     """One public name, or a base of public classes."""
-    name = identifier.removeprefix("harmonium.")
-    if not inspect.isclass(item):
-        yield from [f"::: {identifier}", ""]
-        return
-    yield from [f"## {name.rsplit('.', 1)[-1]}", ""]
-    if not inspect.isabstract(item) and identifier in _public_classes().values():
-        yield from ["``` { .python .signature }", _signature(item), "```", ""]
-    yield from [f"::: {identifier}", "    options:", "      show_root_heading: false", ""]
-    inherited = list(_inherited(item))
+    yield from [f"::: {identifier}", ""]
+    inherited = list(_inherited(item)) if inspect.isclass(item) else []
     if inherited:
         yield from ['??? inherited "Its other methods and properties, and who documents them"', ""]
         yield from [f"    {line}" for line in inherited]
-
-
-def _signature(item):
-    """How a class is called, one argument a line if they are many."""
-    try:
-        parameters = list(inspect.signature(item).parameters.values())
-    except ValueError:
-        parameters = []
-    texts = [_argument(parameter) for parameter in parameters]
-    call = f"hm.{item.__name__}({', '.join(texts)})"
-    if len(call) <= 80:
-        return call
-    return "\n".join([f"hm.{item.__name__}(", *(f"    {text}," for text in texts), ")"])
-
-
-def _argument(parameter):
-    star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-    text = star + parameter.name
-    if parameter.default is parameter.empty:
-        return text
-    return f"{text}={parameter.default!r}"
 
 
 @functools.cache
