@@ -245,7 +245,7 @@ class Differentiable(ExponentialFamily, Latent):
 
         Mathematically, $\theta = \arg\max_\theta \theta \cdot \eta - \psi(\theta)$. A performance
         hook: families with a closed form have it here; otherwise the convex dual is solved
-        numerically, see [`harmonium.exponential_family.duality.solve_dual`][].
+        numerically, see `solve_dual` in `exponential_family.duality`.
 
         **Arguments:**
 
