@@ -203,10 +203,10 @@ def fit(
     prior = _standard_prior(model, prior, scaling, xs, shares, total)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
 
-    def report(n_steps: int, objectives: Array) -> str:
-        best = float(jnp.nanmax(objectives) - volume)
+    def report(run: Run) -> str:
+        best = float(jnp.nanmax(run.value) - volume)
         if callback is not None:
-            callback(n_steps, best)
+            callback(int(jnp.max(run.n_steps)), best)
         return f"{best:.6g} nats"
 
     run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
