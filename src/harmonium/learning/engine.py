@@ -104,9 +104,10 @@ def _begin(method: Method, problem: Problem, starts: Natural, max_steps: int) ->
 
 
 @eqx.filter_jit
-def _advance(
+def advance_all(
     method: Method, problem: Problem, run: Run, until: Int[Array, ""], tolerance: Float[Array, ""]
 ) -> Run:
+    """`advance` for a batch of starts."""
     return jax.vmap(lambda one: advance(method, problem, one, until, tolerance))(run)
 
 
@@ -118,7 +119,7 @@ def run_fit(
     tolerance: float,
     progress: bool | None,
     report: Callable[[Run], str],
-    take_steps: Callable[..., Run] = _advance,
+    take_steps: Callable[..., Run] = advance_all,
     first_chunk: int = FIRST_CHUNK,
 ) -> Run:
     """Fits from a batch of starts, all at once.
