@@ -296,7 +296,7 @@ def _expected_manifold(s: Subject, name: str) -> str:
         "from_levels lower": lambda m: m.lwr_hrm,
         "from_levels upper": lambda m: m.prr_upr_hrm,
     }.get(name, lambda m: m)
-    return repr(own(s.model))
+    return str(own(s.model))
 
 
 @pytest.mark.parametrize(("model", "name"), _cases(CHECKED))

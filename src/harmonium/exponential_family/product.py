@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.generative import Generative
+from harmonium.exponential_family.outline import Dependence
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, flatten_rows
 from harmonium.geometry.product import AbstractProduct, ProductPoint
 from harmonium.geometry.structure import AnyArray, Structure
@@ -42,14 +43,22 @@ class Product(AbstractProduct, Differentiable, Generative):
             raise ValueError("a product needs at least one family.")
         self.parts = parts
 
-    def __repr__(self) -> str:
-        return f"Product({', '.join(map(repr, self.parts))})"
+    def __str__(self) -> str:
+        return f"Product({', '.join(map(str, self.parts))})"
 
     def _map(self, function: Any, *tuples: tuple) -> tuple:
         return tuple(function(*args) for args in zip(self.parts, *tuples, strict=True))
 
     def _mean(self, components: tuple) -> Mean:
         return ProductPoint(components, self, Coordinates.MEAN)
+
+    def variables(self, is_latent: bool = False) -> Any:
+        """Those of the parts."""
+        return self._map(lambda part: part.variables(is_latent))
+
+    def dependences(self, variables: Any) -> tuple[Dependence, ...]:
+        """Those of the parts, which are independent of each other."""
+        return sum(self._map(lambda part, own: part.dependences(own), variables), ())
 
     @property
     def observation(self) -> Any:

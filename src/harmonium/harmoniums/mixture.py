@@ -11,6 +11,7 @@ from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
 from harmonium.exponential_family.checks import all_close, check_weights, require
 from harmonium.exponential_family.chunks import sum_chunks
 from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.outline import Dependence, all_pairs, differing
 from harmonium.families.categorical import Categorical
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
@@ -73,9 +74,9 @@ class Mixture(Conjugated):
                 "these must be the same."
             )
 
-    def __repr__(self) -> str:
-        mixed = "" if self._shares_nothing else f", {self.obs_emb!r}"
-        return f"Mixture({self.obs_man!r}, {self.n_components}{mixed})"
+    def __str__(self) -> str:
+        mixed = "" if self._shares_nothing else f", {self.obs_emb}"
+        return f"Mixture({self.obs_man}, {self.n_components}{mixed})"
 
     @cached_property
     def pst_man(self) -> Categorical:
@@ -105,6 +106,11 @@ class Mixture(Conjugated):
     def is_quadratic(self) -> bool:
         """Never."""
         return False
+
+    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+        """All of what is observed depends on the category, with what the components share noted."""
+        note = differing(self.obs_emb.sub_man.dim, self.obs_man.dim)
+        return all_pairs(latents, observables, note)
 
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
         self.lkl_man.check_single(likelihood)
