@@ -104,6 +104,13 @@ class ExponentialFamily(Manifold):
         statistics = jax.vmap(self.sufficient_statistic)(xs)
         return flatten_rows(statistics).astype(dtype)
 
+    def features(self, xs: Any) -> Float[Array, "n d"]:
+        """Vectors whose distances say how alike a batch of observations are; a hook.
+
+        By default their sufficient statistics.
+        """
+        return flatten_rows(jax.vmap(self.sufficient_statistic)(xs))
+
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.
 
