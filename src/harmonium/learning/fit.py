@@ -155,7 +155,7 @@ class _Settings(NamedTuple):
 def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) -> Fit:
     """`fit` to data that are read batch by batch."""
     method, origin, prior = settings.method, settings.origin, settings.prior
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((batches.source, origin))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
         raise TypeError("data can't be read batch by batch inside of compiled functions.")
     family, progress = _observable(model), settings.progress
     seed = 0 if key is None else int(jax.random.bits(key))
