@@ -114,20 +114,19 @@ def fit_file(path, settings):
     return fit, rows, curve
 
 
-def best_possible(n=20_000):
-    """The held-out log-likelihood of full EM on as many rows as are easily held in memory."""
-    model = make_model()
-    rows = np.concatenate(list(make_rows(5 * PIECE)))
-    fit = hm.fit(model, rows[::5], key=jax.random.key(0), n_starts=2, max_steps=100)
-    held_out = next(make_rows(n, seed=1))
-    return float(model.average_log_observable_density(fit.params, held_out))
+def continued(fit, n_rows=PIECE):
+    """The held-out log-likelihood after steps of EM from there, on rows that memory holds."""
+    model, rows = make_model(), next(make_rows(n_rows, seed=2))
+    better = hm.fit(model, rows, starts=fit.params, max_steps=20)
+    held_out = next(make_rows(PIECE // 5, seed=1))
+    return float(model.average_log_observable_density(better.params, held_out))
 
 
 def draw(path, rows, curve, reference):
     """Held-out log-likelihoods against rows seen."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(np.array(rows) / 1e6, curve, "C0.-", label="online EM, one pass over the file")
-    axes.axhline(reference, color="0.5", ls="--", label="EM on 50,000 rows in memory")
+    axes.axhline(reference, color="0.5", ls="--", label="then 20 steps of EM on other rows")
     axes.set(
         title="A stack of three levels, on held-out rows",
         xlabel="million rows seen",
@@ -137,9 +136,8 @@ def draw(path, rows, curve, reference):
     pictures.save(figure, path)
 
 
-def main(picture=PICTURE, settings=Settings()):  # noqa: B008 (it is immutable)
+def main(picture=PICTURE, settings=Settings(), n_rows_after=PIECE):  # noqa: B008 (immutable)
     """Writes the file, fits, prints and draws."""
-    reference = best_possible()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
         write_file(path, settings.n_rows)
@@ -151,10 +149,11 @@ def main(picture=PICTURE, settings=Settings()):  # noqa: B008 (it is immutable)
             answer = "refused" if refused(size) else "granted"
             print(f"Memory for the file as an array: {answer}")
         fit, rows, curve = fit_file(path, settings)
+    reference = continued(fit, n_rows_after)
     print(f"\n{'rows seen':>12}{'held-out nats per row':>24}")
     for i in sorted({0, 1, 3, 9, len(rows) // 2, len(rows) - 1} & set(range(len(rows)))):
         print(f"{rows[i]:>12,}{curve[i]:>24.3f}")
-    print(f"{'EM, in memory':>12}{reference:>23.3f}")
+    print(f"{'then EM':>12}{reference:>24.3f}")
     print(f"\n{fit.message}")
     draw(picture, rows, curve, reference)
 

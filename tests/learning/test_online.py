@@ -165,7 +165,7 @@ def test_arrays_may_be_weighted():
     xs, weights = sample(0, 300), np.arange(300.0)
     method = hm.OnlineEM(batch_size=50)
     settings = {"key": KEY, "n_starts": 1, "weights": weights}
-    online = hm.fit(MIXTURE, jnp.asarray(xs), method=method, max_steps=60, **settings)
+    online = hm.fit(MIXTURE, jnp.asarray(xs), method=method, max_steps=400, **settings)
     full = hm.fit(MIXTURE, xs, **settings)
     densities = MIXTURE.log_observable_densities(online.params, xs)
     value = float(weights @ np.asarray(densities) / weights.sum())

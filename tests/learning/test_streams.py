@@ -167,6 +167,11 @@ def generator():
     yield XS
 
 
+def read_once():
+    fresh = generator()
+    return hm.Batches(lambda: fresh)
+
+
 BAD = {
     "NaN": (ValueError, "row 1 of batch 1 is outside", lambda: hm.Batches(cut(spoilt(51, np.nan)))),
     "infinite": (ValueError, "row 100 of the data", lambda: hm.Batches(spoilt(100, np.inf))),
@@ -184,7 +189,7 @@ BAD = {
     "nothing": (ValueError, "at least one observation", lambda: []),
     "a generator": (TypeError, "read once only", lambda: hm.Batches(generator())),
     "a number": (TypeError, "iterate", lambda: hm.Batches(3)),
-    "read once": (ValueError, "again and again", lambda: hm.Batches(lambda it=generator(): it)),
+    "read once": (ValueError, "again and again", read_once),
 }
 
 

@@ -17,7 +17,7 @@ from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
-from harmonium.learning.engine import Run, run_fit
+from harmonium.learning.engine import Run, advance_all, run_fit
 from harmonium.learning.methods import EM, Method
 from harmonium.learning.online import Learner, OnlineEM, first_block
 from harmonium.learning.outcome import Fit, best_point, finish
@@ -187,7 +187,7 @@ def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) ->
         progress,
         report,
         take_steps,
-        first_chunk=1,
+        one_by_one=take_steps is not advance_all,
     )
     total = jnp.asarray(data.total, surveyed.dtype)
     prior = relative_prior(prior, data.total)
