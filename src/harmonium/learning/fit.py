@@ -17,7 +17,7 @@ from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
-from harmonium.learning.engine import Run, run_fit
+from harmonium.learning.engine import Run, advance_all, run_fit
 from harmonium.learning.methods import EM, Method
 from harmonium.learning.online import Learner, OnlineEM, first_block
 from harmonium.learning.outcome import Fit, best_point, finish
@@ -165,7 +165,7 @@ def _fit_batches(
 ) -> Fit:
     """`fit` to data that are read batch by batch."""
     method, origin, prior = settings.method, settings.origin, settings.prior
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((batches.source, origin))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
         raise TypeError("data can't be read batch by batch inside of compiled functions.")
     family, progress = _observable(model), settings.progress
     seed = 0 if key is None else int(jax.random.bits(key))
@@ -203,7 +203,7 @@ def _fit_batches(
         progress,
         report,
         take_steps,
-        first_chunk=1,
+        one_by_one=take_steps is not advance_all,
     )
     total = jnp.asarray(data.total, surveyed.dtype)
     prior = relative_prior(prior, data.total)
