@@ -26,6 +26,7 @@ PERFORMANCE_HOOKS = {
     ("ExponentialFamily", "sum_statistics"): "matrix products instead of N statistics",
     ("ExponentialFamily", "pair_statistics"): "matrix products instead of N statistics",
     ("ExponentialFamily", "is_flat"): "short statistics share one matrix product",
+    ("ExponentialFamily", "features"): "real vectors are their own features",
     ("ExponentialFamily", "substitute"): "only observations that are real vectors have one",
     ("Differentiable", "to_mean"): "a closed form instead of autodiff",
     ("Differentiable", "to_natural"): "a closed form instead of the numerical dual",
