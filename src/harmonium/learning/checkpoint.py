@@ -5,7 +5,9 @@ and put back into the structure that the method makes anew. The description, a f
 text for each argument of the run; a checkpoint goes on under the same texts only.
 """
 
+import math
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +44,8 @@ def load_state(path: str | os.PathLike, fingerprint: Mapping[str, str], like: An
     **Arguments:**
 
     - `path`, `fingerprint`: as those of `save_state`.
-    - `like`: a state of the same structure, shapes, types and shardings.
+    - `like`: a state of the same structure, shapes, types and shardings; `...` stands for a leaf of
+        any form.
 
     **Raises:** `FileError` if the file is damaged or no checkpoint, or is that of another run: if
     the fingerprint or the form of the state differs.
@@ -60,7 +63,7 @@ def load_state(path: str | os.PathLike, fingerprint: Mapping[str, str], like: An
     except FileError as error:
         raise FileError(f"{os.fspath(path)} can't be resumed: {error}") from error
     expected, structure = jax.tree.flatten(like)
-    if [_form(leaf) for leaf in found] != [_form(leaf) for leaf in expected]:
+    if len(found) != len(expected) or not all(map(_fits, found, expected)):
         raise FileError(
             f"{path} is the checkpoint of another run: its arrays have other shapes or types. "
             "Pass another path, or delete the file to begin anew."
@@ -68,19 +71,40 @@ def load_state(path: str | os.PathLike, fingerprint: Mapping[str, str], like: An
     return structure.unflatten([_place(*pair) for pair in zip(found, expected, strict=True)])
 
 
-def begin_state(path: str | os.PathLike, fingerprint: Mapping[str, str], state: Any) -> Any:
-    """The state to go on from: that of the checkpoint, or this one, which is written at once.
+class Checkpoint:
+    """The checkpoint of one run: where it is, how often it is written, and what it belongs to.
 
-    A run that begins so finds out about a path that can't be written to before it takes any time,
-    and removes what processes that were killed while writing have left.
+    **Arguments:**
 
-    **Arguments:** as those of `save_state`.
+    - `path`, `fingerprint`: as those of `save_state`.
+    - `every`: the least number of seconds between two writes; 0 for as often as possible.
+
+    **Raises:** `ValueError` for a bad interval.
     """
-    found = load_state(path, fingerprint, state)
-    remove_leftovers(path)
-    if found is None:
-        save_state(path, fingerprint, state)
-    return state if found is None else found
+
+    def __init__(self, path: str | os.PathLike, every: float, fingerprint: Mapping[str, str]):
+        if not (every >= 0 and math.isfinite(every)):
+            raise ValueError(f"every is a number of seconds between checkpoints, got {every!r}.")
+        self.path = path
+        self.every = every
+        self.fingerprint = fingerprint
+        self.written = -math.inf
+
+    def load(self, like: Any) -> Any:
+        """The last state, or `None`; and removes what writers that were killed have left."""
+        state = load_state(self.path, self.fingerprint, like)
+        remove_leftovers(self.path)
+        return state
+
+    def save(self, state: Any) -> None:
+        """Writes a state now."""
+        save_state(self.path, self.fingerprint, state)
+        self.written = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last write is long enough ago."""
+        return time.monotonic() >= self.written + self.every
 
 
 def _check_fingerprint(path: Any, written: dict[str, Any], current: dict[str, str]) -> None:
@@ -98,10 +122,13 @@ def _check_fingerprint(path: Any, written: dict[str, Any], current: dict[str, st
         )
 
 
-def _form(leaf: Any) -> tuple:
-    if isinstance(leaf, jax.Array | np.ndarray):
-        return str(leaf.dtype), leaf.shape
-    return (type(leaf).__name__,)
+def _fits(found: Any, like: Any) -> bool:
+    def form(leaf: Any) -> tuple:
+        if isinstance(leaf, jax.Array | np.ndarray):
+            return str(leaf.dtype), leaf.shape
+        return (type(leaf),)
+
+    return like is ... or form(found) == form(like)
 
 
 def _place(found: Any, like: Any) -> Any:

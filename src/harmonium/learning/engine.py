@@ -8,12 +8,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
 from harmonium.geometry.point import Natural
+from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.problem import Problem
 
@@ -104,6 +106,7 @@ def run_fit(
     tolerance: float,
     progress: bool | None,
     report: Callable[[int, Float[Array, " starts"]], str],
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Fits from a batch of starts, all at once.
 
@@ -111,17 +114,21 @@ def run_fit(
     progress; an interrupt from the keyboard ends it, and what is best so far is returned.
 
     **Arguments:** as those of `fit`, but `report`, which is called between chunks of steps with
-    their number and all objectives, and returns what the progress bar says.
+    their number and all objectives, and returns what the progress bar says; and `checkpoint`, from
+    which it goes on if there is one, and which it writes now and then and at its end.
     """
     limit = jnp.asarray(tolerance, problem.base_measure.dtype)
     run = _begin(method, problem, starts, max_steps)
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return _advance(method, problem, run, jnp.asarray(max_steps), limit)
-    until = 0
+    if checkpoint is not None:
+        run = _resume(checkpoint, run, limit)
+    until = int(jnp.min(jnp.where(run.code == Result.RUNNING, run.n_steps, max_steps)))
     disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
+    settings: Any = {"total": max_steps, "initial": int(jnp.max(run.n_steps)), "unit": "step"}
     with (
-        tqdm(total=max_steps, desc="fit", unit="step", disable=disable, delay=delay) as bar,
+        tqdm(desc="fit", disable=disable, delay=delay, **settings) as bar,
         contextlib.suppress(KeyboardInterrupt),
     ):
         chunk = FIRST_CHUNK
@@ -136,8 +143,45 @@ def run_fit(
             n_steps = int(jnp.max(run.n_steps))
             bar.set_postfix_str(report(n_steps, run.value), refresh=False)
             bar.update(n_steps - bar.n)
+            if checkpoint is not None and checkpoint.is_due:
+                checkpoint.save(_state(run, limit))
+    if checkpoint is not None:
+        checkpoint.save(_state(run, limit))
     code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)
     return eqx.tree_at(lambda r: r.code, run, code)
+
+
+def _state(run: Run, tolerance: Array) -> Any:
+    """What a checkpoint holds; of the history, steps that were taken."""
+    history = np.asarray(run.history)[:, : int(jnp.max(run.n_steps))]
+    return eqx.tree_at(lambda r: r.history, run, history), tolerance
+
+
+def _resume(checkpoint: Checkpoint, run: Run, tolerance: Array) -> Run:
+    """The run of the checkpoint, or the one given, which has only begun and is written then.
+
+    A run that ended goes on if now it may take more steps or has to converge more closely.
+    """
+    like = eqx.tree_at(lambda r: r.history, run, ...)
+    found = checkpoint.load((like, tolerance))
+    if found is None:
+        checkpoint.save(_state(run, tolerance))
+        return run
+    run, before = found[0], run
+    max_steps, taken = before.history.shape[1], run.history.shape[1]
+    if taken > max_steps:
+        raise ValueError(
+            f"the run in {checkpoint.path} has taken {taken} steps, and max_steps is {max_steps}: "
+            f"raise it, or pass another path."
+        )
+    history = before.history.at[:, :taken].set(run.history)
+    reopened = (run.code == Result.STEP_LIMIT) | (
+        (run.code == Result.CONVERGED) & (tolerance < found[1])
+    )
+    code = jnp.where(reopened, int(Result.RUNNING), run.code)
+    at_limit = (code == Result.RUNNING) & (run.n_steps >= max_steps)
+    code = jnp.where(at_limit, int(Result.STEP_LIMIT), code)
+    return eqx.tree_at(lambda r: (r.history, r.code), run, (history, code))
 
 
 def is_valid(run: Run) -> Bool[Array, "..."]:

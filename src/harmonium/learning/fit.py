@@ -1,5 +1,6 @@
 """Fitting models to data."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,9 @@ from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
+from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.engine import Run, is_valid, run_fit
+from harmonium.learning.fingerprint import describe
 from harmonium.learning.methods import EM, Method, Result
 from harmonium.learning.prior import default_prior
 from harmonium.learning.problem import ConjugatePrior, Problem, make_problem
@@ -136,6 +139,8 @@ def fit(
     progress: bool | None = None,
     callback: Callable[[int, float], None] | None = None,
     batch_size: int = BATCH_SIZE,
+    checkpoint: str | os.PathLike | None = None,
+    every: float = 60.0,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
 
@@ -164,11 +169,17 @@ def fit(
     - `progress`: whether to show a progress bar; by default at a terminal, after a second.
     - `callback`: called now and then with the number of steps taken and the best objective.
     - `batch_size`: how many observations are processed at once.
+    - `checkpoint`: a file in which the run is kept. Called again with the same arguments, after
+        whatever ended the process, the fit goes on from there, and ends with the same numbers to
+        the last bit as if nothing had happened; one that was complete is returned at once. With a
+        smaller `tolerance` or more `max_steps`, a complete one goes on.
+    - `every`: how many seconds there are at least between two writes of it. What is lost in the
+        worst case is that time, and what a few steps take.
 
     **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
 
     **Raises:** `TypeError` or `ValueError` for data of another form or outside the support, for bad
-    weights, and if every start fails at once.
+    weights, and if every start fails at once; `FileError` for a checkpoint of another fit.
     """
     if not isinstance(model, Differentiable):
         raise TypeError(f"fit takes a model, got {type(model).__name__}.")
@@ -177,6 +188,10 @@ def fit(
             "fit takes at least one step and a tolerance that is not negative, got max_steps = "
             f"{max_steps}, tolerance = {tolerance}."
         )
+    arguments = {"model": model, "data": data, "weights": weights, "observed": (observed, missing)}
+    arguments |= {"method": method, "starts": (key, n_starts, starts), "prior": prior}
+    arguments |= {"scale": scale, "batch_size": batch_size}
+    store = _checkpoint(checkpoint, every, arguments)
     data, observed = _check_data(model, data, observed, missing)
     family: Any = _observable(model)
     checked = _checked(family, data, observed)
@@ -209,7 +224,7 @@ def fit(
             callback(n_steps, best)
         return f"{best:.6g} nats"
 
-    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
+    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report, store)
     result, succeeded = _finish(model, problem, run, scaling, volume, total)
     if not isinstance(succeeded, Tracer) and not bool(succeeded):
         raise ValueError(
@@ -217,6 +232,14 @@ def fit(
             f"{MESSAGES[Result.DEGENERATE]}"
         )
     return result
+
+
+def _checkpoint(path: Any, every: float, arguments: dict[str, Any]) -> Checkpoint | None:
+    if path is None:
+        return None
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+        raise TypeError("fit writes no checkpoints inside of compiled functions: call it outside.")
+    return Checkpoint(path, every, {name: describe(own) for name, own in arguments.items()})
 
 
 def _observable(model: Any) -> Any:
