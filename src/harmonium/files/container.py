@@ -5,25 +5,24 @@ structure, and the arrays only then. Each step is bounded and checked before the
 memory. Nothing in a file names code: it is numbers and JSON.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 # What is written; files of this version and all before are read.
 FORMAT_VERSION = 1
-# Of a header: a thousand arrays and a tree of a hundred thousand nodes fit in.
-MAX_HEADER_BYTES = 4_000_000
-MAX_NODES = 200_000
+# Of a header: some ten thousand arrays and a tree of a hundred thousand nodes fit in.
+MAX_HEADER_BYTES = 2_000_000
+MAX_NODES = 100_000
 # Of a number in the structure, in digits: more than the largest float has.
 MAX_DIGITS = 400
 # The types of arrays, as safetensors and as NumPy call them.
@@ -32,7 +31,7 @@ DTYPES = {"BOOL": "bool", "F16": "float16", "F32": "float32", "F64": "float64"} 
     for kind, name in (("I", "int"), ("U", "uint"))
     for bits in (8, 16, 32, 64)
 }
-FIELDS = frozenset(("format", "format_version", "content", "structure", "checksum"))
+FIELDS = frozenset(("format", "format_version", "kind", "structure", "checksum"))
 
 
 class FileError(ValueError):
@@ -40,14 +39,14 @@ class FileError(ValueError):
 
 
 def write_container(
-    path: str | os.PathLike, content: str, structure: Any, arrays: Sequence[np.ndarray]
+    path: str | os.PathLike, kind: str, structure: Any, arrays: Sequence[np.ndarray]
 ) -> None:
     """Writes a file so that at any moment there is the old one, or the new one, and both whole.
 
     **Arguments:**
 
     - `path`: the file.
-    - `content`: what kind of thing it holds, which a reader has to ask for.
+    - `kind`: what it holds, which a reader has to ask for.
     - `structure`: of what `json` writes.
     - `arrays`: numbers or booleans, which the structure refers to by their index.
 
@@ -59,25 +58,25 @@ def write_container(
     metadata = {
         "format": "harmonium",
         "format_version": str(FORMAT_VERSION),
-        "content": content,
+        "kind": kind,
         "structure": json.dumps(structure, allow_nan=False, separators=(",", ":")),
     }
     metadata["checksum"] = _checksum(metadata, arrays)
-    with _replacement(path) as temporary:
-        save_file({str(i): array for i, array in enumerate(arrays)}, temporary, metadata)
-        long = _start(temporary)[0] > MAX_HEADER_BYTES
-        if long or _count_nodes(metadata["structure"]) > MAX_NODES:
-            raise ValueError(
-                f"{path} would take more than {MAX_NODES:,} nodes of lists, dictionaries and "
-                f"models, or {MAX_HEADER_BYTES:,} bytes beside the numbers. Stack arrays and "
-                "points of one shape, or write several files."
-            )
+    content = save({str(i): array for i, array in enumerate(arrays)}, metadata)
+    long = int.from_bytes(content[:8], "little") > MAX_HEADER_BYTES
+    if long or _count_nodes(metadata["structure"]) > MAX_NODES:
+        raise ValueError(
+            f"{path} would take more than {MAX_NODES:,} nodes of lists, dictionaries and models, "
+            f"or {MAX_HEADER_BYTES:,} bytes beside the numbers. Stack arrays and points of one "
+            "shape, or write several files."
+        )
+    _replace(path, content)
 
 
-def read_container(path: str | os.PathLike, content: str) -> tuple[Any, list[np.ndarray]]:
+def read_container(path: str | os.PathLike, kind: str) -> tuple[Any, list[np.ndarray]]:
     """The structure and the arrays of a file.
 
-    **Arguments:** `path` and `content`, as those of `write_container`.
+    **Arguments:** `path` and `kind`, as those of `write_container`.
 
     **Raises:** `FileError` if it is not what was written, `OSError` if it can't be read.
     """
@@ -94,8 +93,8 @@ def read_container(path: str | os.PathLike, content: str) -> tuple[Any, list[np.
         )
     if metadata["checksum"] != _checksum(metadata, arrays):
         raise FileError(f"{path} is damaged: its content does not match its checksum.")
-    if metadata["content"] != content:
-        raise FileError(f"expected {content} in {path}, it holds {metadata['content'][:40]}.")
+    if metadata["kind"] != kind:
+        raise FileError(f"expected {kind} in {path}, it holds {metadata['kind'][:40]}.")
     return parse_structure(metadata["structure"], path), arrays
 
 
@@ -121,24 +120,15 @@ def _check_header(path: Path) -> None:
     """Checks what the file says of its header against the size of the file."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise FileError(f"expected a file, {path} is a folder or a device.")
-    length, begins, size = _start(path)
-    if not begins or length > size - 8:
+    with open(path, "rb") as file:
+        start, size = file.read(9), os.fstat(file.fileno()).st_size
+    length = int.from_bytes(start[:8], "little")
+    if start[8:] != b"{" or length > size - 8:
         raise FileError(f"{path} is no safetensors file, or not all of one ({size:,} bytes).")
     if length > MAX_HEADER_BYTES:
         raise FileError(
             f"{path} says that its header has {length:,} bytes; harmonium writes at most "
             f"{MAX_HEADER_BYTES:,}."
-        )
-
-
-def _start(path: Path) -> tuple[int, bool, int]:
-    """The length of the header, whether one begins there, and the size of the file."""
-    with open(path, "rb") as file:
-        start = file.read(9)
-        return (
-            int.from_bytes(start[:8], "little"),
-            start[8:] == b"{",
-            os.fstat(file.fileno()).st_size,
         )
 
 
@@ -161,30 +151,27 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], list[np.ndarray]]:
         raise FileError(f"{path} is no safetensors file, or damaged: {_short(error)}") from error
 
 
-@contextlib.contextmanager
-def _replacement(path: Path) -> Iterator[Path]:
-    """A temporary file in the same folder, which takes the place of a file once it is on disk."""
+def _replace(path: Path, content: bytes) -> None:
+    """Puts a temporary file, once it is on disk, in the place of a file."""
     if path.is_dir():
         raise IsADirectoryError(f"can't write {path}: it is a folder.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"can't write {path}: there is no folder {path.parent}.")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.part"
     try:
-        yield temporary
-        _flush(temporary)
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":  # elsewhere folders can't be opened
-        _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _checksum(metadata: dict[str, str], arrays: Sequence[np.ndarray]) -> str:

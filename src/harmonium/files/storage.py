@@ -7,7 +7,7 @@ from typing import Any
 from harmonium.files.container import FileError, read_container, write_container
 from harmonium.files.structure import decode, encode
 
-CONTENT = "an object"
+KIND = "an object"
 
 
 def save(path: str | os.PathLike, value: Any) -> None:
@@ -27,7 +27,7 @@ def save(path: str | os.PathLike, value: Any) -> None:
     `OSError` where no file can be written.
     """
     structure, arrays = encode(value)
-    write_container(path, CONTENT, structure, arrays)
+    write_container(path, KIND, structure, arrays)
 
 
 def load(path: str | os.PathLike, *, classes: Sequence[type] = (), narrow: bool = False) -> Any:
@@ -48,7 +48,7 @@ def load(path: str | os.PathLike, *, classes: Sequence[type] = (), narrow: bool 
     **Raises:** `FileError`, a `ValueError`, if the file is none of ours, damaged, or refused;
     `OSError` if it can't be read.
     """
-    structure, arrays = read_container(path, CONTENT)
+    structure, arrays = read_container(path, KIND)
     try:
         return decode(structure, arrays, classes, narrow)
     except FileError as error:

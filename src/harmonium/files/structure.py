@@ -3,10 +3,16 @@
 Objects of the library's own classes are written as the name of their class and their fields, and
 built again by its constructor, with all its checks. Classes are looked up in a registry of the
 library's own; what a file says is never imported, and nothing of it is run.
+
+Models consist of the same parts many times, so that each is written once, in a list in which an
+entry may refer to those before it. A short list can then stand for something endless: what it
+expands to is counted while it is read.
 """
 
+import contextlib
 import dataclasses
 import enum
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,15 +31,21 @@ from harmonium.harmoniums.marginals import Estimate
 
 # Of objects in objects; models of twenty levels have less.
 MAX_DEPTH = 64
+# What all models in a file and their parts may expand to, in nodes.
+MAX_EXPANDED = 200_000
+# Fields of these types hold nothing else, not even a number that is equal.
+NUMBERS = (bool, int, float)
 
 
 def encode(value: Any) -> tuple[Any, list[np.ndarray]]:
     """An object as what `json` writes, and the arrays to which this refers.
 
-    **Raises:** `TypeError` for what can't be written, as functions.
+    **Raises:** `TypeError` for what can't be written, as functions, and `FileError` for objects
+    nested too deeply.
     """
     encoder = _Encoder()
-    return encoder.encode(value, 0), encoder.arrays
+    encoded = encoder.encode(value, 0)
+    return {"structures": encoder.structures, "value": encoded}, encoder.arrays
 
 
 def decode(
@@ -48,8 +60,15 @@ def decode(
 
     **Raises:** `FileError` if there is no such object, or if it is not one of the known classes.
     """
-    decoder = _Decoder(arrays, registry(classes), narrow)
-    value = decoder.decode(structure, 0)
+    match structure:
+        case {"structures": list(entries), "value": node, **rest} if not rest:
+            decoder = _Decoder(registry(classes), narrow)
+        case _:
+            raise FileError("it has no structure.")
+    for entry in entries:
+        decoder.add_structure(entry)
+    decoder.arrays = arrays  # there are none in structures
+    value = decoder.decode(node, 0)
     if len(decoder.used) != len(arrays):
         raise FileError(f"of {len(arrays)} arrays, only {len(decoder.used)} belong to the object.")
     return value
@@ -83,29 +102,76 @@ def _field_names(cls: Any) -> tuple[str, ...]:
     return cls._fields
 
 
+def _annotation(cls: Any, name: str) -> Any:
+    return getattr(cls, "__annotations__", {}).get(name)
+
+
 def construct(cls: Any, fields: Sequence[Any]) -> Any:
     """An object from its fields: a constructor takes them in order, or all items of the only one.
 
     That constructors do is part of what a class of structures has to fulfil.
     """
-    kinds = [parameter.kind for parameter in inspect.signature(cls).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
+    if _is_variadic(cls):
         (items,) = fields
         return cls(*items)
     return cls(*fields)
 
 
+@functools.cache
+def _is_variadic(cls: Any) -> bool:
+    parameters = inspect.signature(cls).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
+
+
+class _Extent:
+    """How deep the nodes of a structure are, and to how many the ones before it expand in it."""
+
+    def __init__(self) -> None:
+        self.deepest = 0
+        self.expanded = 0
+        self.known: list[tuple[int, int]] = []
+
+    def add(self, depth: int) -> None:
+        """One node."""
+        self._include(depth, 1)
+
+    def add_structure(self, index: int, depth: int) -> None:
+        """All nodes of an earlier structure."""
+        own_depth, n_nodes = self.known[index]
+        self._include(depth + own_depth, n_nodes)
+
+    @contextlib.contextmanager
+    def of_structure(self) -> Iterator[None]:
+        """In it the next structure is counted."""
+        before = self.deepest, self.expanded
+        self.deepest, self.expanded = 0, 0
+        yield
+        self.known.append((self.deepest, self.expanded))
+        self.deepest, self.expanded = before
+        if sum(n_nodes for _, n_nodes in self.known) > MAX_EXPANDED:
+            raise FileError(f"models and their parts expand to more than {MAX_EXPANDED:,} nodes.")
+
+    def _include(self, depth: int, n_nodes: int) -> None:
+        self.deepest = max(self.deepest, depth)
+        self.expanded += n_nodes
+        if self.deepest > MAX_DEPTH:
+            raise FileError(f"there are objects in objects more than {MAX_DEPTH} deep.")
+
+
 class _Encoder:
-    """Collects arrays on its way through an object."""
+    """Collects arrays and structures on its way through an object."""
 
     def __init__(self) -> None:
         self.arrays: list[np.ndarray] = []
+        self.structures: list[Any] = []
+        self.places: dict[Structure, int] = {}
+        self.extent = _Extent()
         self.known = registry()
-        self.seen: set[Structure] = set()
 
     def encode(self, value: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise ValueError(f"files hold objects in objects {MAX_DEPTH} deep, this is deeper.")
+        if isinstance(value, Structure):
+            return self._encode_structure(value, depth)
+        self.extent.add(depth)
         if isinstance(value, jax.Array | np.ndarray | np.generic):
             return self._encode_array(value)
         if isinstance(value, enum.Enum):
@@ -119,30 +185,44 @@ class _Encoder:
             return items if type(value) is list else {"tuple": items}
         if type(value) is dict and all(type(name) is str for name in value):
             return {"dict": {name: self.encode(item, depth + 1) for name, item in value.items()}}
-        if isinstance(value, eqx.Module | tuple) and hasattr(type(value), "__annotations__"):
+        if isinstance(value, eqx.Module) or hasattr(value, "_fields"):
             return self._encode_object(value, depth)
         raise TypeError(
             "files hold models, points, fits, arrays, numbers, strings, None, and lists, tuples "
             f"and dictionaries by strings of these; got an object of type {type(value).__name__}."
         )
 
-    def _encode_object(self, value: Any, depth: int) -> Any:
-        names = _field_names(type(value))
-        parts = [getattr(value, name) for name in names]
-        if isinstance(value, Structure) and value not in self.seen:
-            if construct(type(value), parts) != value:
+    def _encode_structure(self, value: Structure, depth: int) -> Any:
+        if value not in self.places:
+            names = _field_names(type(value))
+            if construct(type(value), [getattr(value, name) for name in names]) != value:
                 raise TypeError(
                     f"{value} can't be written, as the constructor of {type(value).__name__} does "
                     f"not take its fields in order: {', '.join(names)}."
                 )
-            self.seen.add(value)
-        encoded = [self.encode(part, depth + 1) for part in parts]
-        return {"class": self._name(value), "fields": dict(zip(names, encoded, strict=True))}
+            with self.extent.of_structure():
+                node = self._encode_object(value, 0)
+            self.structures.append(node)
+            self.places[value] = len(self.structures) - 1
+        self.extent.add_structure(self.places[value], depth)
+        return {"structure": self.places[value]}
+
+    def _encode_object(self, value: Any, depth: int) -> Any:
+        fields = {}
+        for name in _field_names(type(value)):
+            part, kind = getattr(value, name), _annotation(type(value), name)
+            if kind in NUMBERS and isinstance(part, np.generic | int | float):
+                part = kind(part)
+            fields[name] = self.encode(part, depth + 1)
+        return {"class": self._name(value), "fields": fields}
 
     def _name(self, value: Any) -> str:
         cls = type(value)
-        if cls.__module__.startswith("harmonium.") and self.known.get(cls.__name__) is not cls:
+        known = self.known.get(cls.__name__)
+        if known is None and cls.__module__.startswith("harmonium."):
             raise TypeError(f"{cls.__name__} is internal to the library and is not written.")
+        if known not in (None, cls):
+            raise TypeError(f"the library has a class {cls.__name__} of its own: rename yours.")
         return cls.__name__
 
     def _encode_array(self, value: Any) -> Any:
@@ -168,15 +248,23 @@ class _Encoder:
 class _Decoder:
     """Builds objects from nodes; `used` are the arrays that it has used, each at most once."""
 
-    def __init__(self, arrays: Sequence[np.ndarray], known: dict[str, type], narrow: bool):
-        self.arrays = arrays
+    def __init__(self, known: dict[str, type], narrow: bool):
         self.known = known
         self.narrow = narrow
+        self.structures: list[Structure] = []
+        self.extent = _Extent()
+        self.arrays: Sequence[np.ndarray] = ()
         self.used: set[int] = set()
 
+    def add_structure(self, entry: Any) -> None:
+        with self.extent.of_structure():
+            value = self.decode(entry, 0)
+        if not isinstance(value, Structure):
+            raise FileError(f"its structure {len(self.structures)} is none: {_shown(entry)}.")
+        self.structures.append(value)
+
     def decode(self, node: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise FileError(f"it holds objects in objects more than {MAX_DEPTH} deep.")
+        self.extent.add(depth)
         match node:
             case None | bool() | str() | int() | float():
                 return node
@@ -188,6 +276,8 @@ class _Decoder:
                 return {name: self.decode(item, depth + 1) for name, item in items.items()}
             case {"float": "inf" | "-inf" | "nan" as text, **rest} if not rest:
                 return float(text)
+            case {"structure": int(index), **rest} if not rest:
+                return self._look_up(index, depth)
             case {"class": str(name), "fields": dict(fields), **rest} if not rest:
                 return self._decode_object(name, fields, depth)
             case {"enum": str(name), "member": str(member), **rest} if not rest:
@@ -203,12 +293,18 @@ class _Decoder:
                 return _attempt("random key", lambda: _wrap_key(data, impl))
         raise FileError(f"it has an unknown part, {_shown(node)}.")
 
+    def _look_up(self, index: int, depth: int) -> Any:
+        if not 0 <= index < len(self.structures):
+            raise FileError(f"it refers to structure {index} of {len(self.structures)}.")
+        self.extent.add_structure(index, depth)
+        return self.structures[index]
+
     def _decode_object(self, name: str, fields: dict[str, Any], depth: int) -> Any:
         cls = self.known.get(name)
         if cls is None or issubclass(cls, enum.Enum):
             raise FileError(
-                f"it has an object of an unknown class {_shown(name)}. If it is one of yours, pass "
-                "it: hm.load(path, classes=(...,))."
+                f"it has an object of an unknown class, {_shown(name)}. If it is one of yours, "
+                "pass the class: hm.load(path, classes=(...,))."
             )
         names = _field_names(cls)
         if set(fields) != set(names):
@@ -216,6 +312,12 @@ class _Decoder:
                 f"the fields of {name} are {', '.join(names)}; it has {_shown(sorted(fields))}."
             )
         parts = [self.decode(fields[name], depth + 1) for name in names]
+        for own, part in zip(names, parts, strict=True):
+            kind = _annotation(cls, own)
+            if kind in NUMBERS and type(part) is not kind:
+                raise FileError(
+                    f"the {own} of {name} is {kind.__name__}; it has {_shown(fields[own])}."
+                )
         return _attempt(name, lambda: construct(cls, parts))
 
     def _decode_member(self, name: str, member: str) -> Any:

@@ -22,7 +22,7 @@ from harmonium.files.container import (
 )
 from harmonium.files.structure import decode, encode
 
-CONTENT = "a checkpoint"
+KIND = "a checkpoint"
 
 
 def save_state(path: str | os.PathLike, fingerprint: Mapping[str, str], state: Any) -> None:
@@ -35,7 +35,7 @@ def save_state(path: str | os.PathLike, fingerprint: Mapping[str, str], state: A
     - `state`: a pytree of arrays, random keys and numbers.
     """
     leaves, arrays = encode(jax.tree.leaves(state))
-    write_container(path, CONTENT, {"fingerprint": dict(fingerprint), "leaves": leaves}, arrays)
+    write_container(path, KIND, {"fingerprint": dict(fingerprint), "leaves": leaves}, arrays)
 
 
 def load_state(path: str | os.PathLike, fingerprint: Mapping[str, str], like: Any) -> Any:
@@ -52,7 +52,7 @@ def load_state(path: str | os.PathLike, fingerprint: Mapping[str, str], like: An
     """
     if not os.path.exists(path):
         return None
-    content, arrays = read_container(path, CONTENT)
+    content, arrays = read_container(path, KIND)
     match content:
         case {"fingerprint": dict(written), "leaves": nodes}:
             _check_fingerprint(path, written, dict(fingerprint))
