@@ -82,7 +82,7 @@ class Checkpoint:
     **Raises:** `ValueError` for a bad interval.
     """
 
-    def __init__(self, path: str | os.PathLike, every: float, fingerprint: Mapping[str, str]):
+    def __init__(self, path: str | os.PathLike, every: float | int, fingerprint: Mapping[str, str]):
         if not (every >= 0 and math.isfinite(every)):
             raise ValueError(f"every is a number of seconds between checkpoints, got {every!r}.")
         self.path = path

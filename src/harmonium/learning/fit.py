@@ -140,7 +140,7 @@ def fit(
     callback: Callable[[int, float], None] | None = None,
     batch_size: int = BATCH_SIZE,
     checkpoint: str | os.PathLike | None = None,
-    every: float = 60.0,
+    every: float | int = 60,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
 
@@ -234,7 +234,7 @@ def fit(
     return result
 
 
-def _checkpoint(path: Any, every: float, arguments: dict[str, Any]) -> Checkpoint | None:
+def _checkpoint(path: Any, every: float | int, arguments: dict[str, Any]) -> Checkpoint | None:
     if path is None:
         return None
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
