@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -71,8 +71,21 @@ def load_state(path: str | os.PathLike, fingerprint: Mapping[str, str], like: An
     return structure.unflatten([_place(*pair) for pair in zip(found, expected, strict=True)])
 
 
+class Reader(Protocol):
+    """What goes through data beside a run, and has to be where it was when the run goes on."""
+
+    @property
+    def position(self) -> Any:
+        """Where it is, a pytree of numbers."""
+
+    def go_to(self, position: Any) -> None:
+        """Goes on from there."""
+
+
 class Checkpoint:
     """The checkpoint of one run: where it is, how often it is written, and what it belongs to.
+
+    `reader`, if there is one, is written and restored with the state of the run.
 
     **Arguments:**
 
@@ -87,19 +100,25 @@ class Checkpoint:
             raise ValueError(f"every is a number of seconds between checkpoints, got {every!r}.")
         self.path = path
         self.every = every
-        self.fingerprint = fingerprint
+        self.fingerprint = dict(fingerprint)
+        self.reader: Reader | None = None
         self.written = -math.inf
 
     def load(self, like: Any) -> Any:
         """The last state, or `None`; and removes what writers that were killed have left."""
-        state = load_state(self.path, self.fingerprint, like)
+        found = load_state(self.path, self.fingerprint, self._with_position(like))
         remove_leftovers(self.path)
-        return state
+        if found is not None and self.reader is not None:
+            self.reader.go_to(found[1])
+        return None if found is None else found[0]
 
     def save(self, state: Any) -> None:
         """Writes a state now."""
-        save_state(self.path, self.fingerprint, state)
+        save_state(self.path, self.fingerprint, self._with_position(state))
         self.written = time.monotonic()
+
+    def _with_position(self, state: Any) -> Any:
+        return state, () if self.reader is None else self.reader.position
 
     @property
     def is_due(self) -> bool:

@@ -39,8 +39,9 @@ class Problem(eqx.Module):
 
     - `model`: an exponential family, or a conjugated harmonium.
     - `xs`: a batch of N observations, or what `group_patterns` makes of one; the average sufficient
-        statistic where the model is a family without latents.
-    - `weights`: of the observations, summing to one.
+        statistic where the model is a family without latents; `None` where observations are read
+        batch by batch.
+    - `weights`: of the observations, summing to one; `None` where they are read with these.
     - `base_measure`: the average of $\log h(x)$.
     - `prior`: the mean $\eta_0$ and the ratio $\kappa / N$ to the data's weight, or `None`.
     - `ceiling`: an objective that only singular densities reach.
@@ -49,7 +50,7 @@ class Problem(eqx.Module):
 
     model: Any
     xs: Any
-    weights: Float[Array, " n"]
+    weights: Float[Array, " n"] | None
     base_measure: Float[Array, ""]
     prior: ConjugatePrior | None
     ceiling: Float[Array, ""]
@@ -60,15 +61,35 @@ class Problem(eqx.Module):
 
         The objective's gradient is proportional to these statistics less those of the model.
         """
-        log_partition = self.model.log_partition_function(params)
+        if self.xs is None:
+            raise TypeError(
+                "the data are read batch by batch, once a step, but this method evaluates the "
+                "objective within a step, as optimisers with a line search do (optax.lbfgs). Use "
+                "EM, NaturalGradient, or an optimiser without one (optax.adam)."
+            )
         if isinstance(self.model, Conjugated):
             mean, value = self.model.expectation(params, self.xs, self.weights, self.batch_size)
         else:
+            log_partition = self.model.log_partition_function(params)
             mean, value = self.xs, dot(params, self.xs) - log_partition
+        return self.complete(params, mean, value)
+
+    def complete(
+        self, params: Natural, mean: Mean, value: Float[Array, ""]
+    ) -> tuple[Mean, Float[Array, ""]]:
+        """The result of the E-step, from what the model says of the data.
+
+        **Arguments:**
+
+        - `params`: natural.
+        - `mean`: the average posterior statistics of the data.
+        - `value`: the average log density that they come with, without base measures.
+        """
         value = value + self.base_measure
         if self.prior is None:
             return mean, value
         ratio = self.prior.weight
+        log_partition = self.model.log_partition_function(params)
         value = value + ratio * (dot(params, self.prior.mean) - log_partition)
         return (mean + self.prior.mean * ratio) / (1 + ratio), value
 
