@@ -28,6 +28,21 @@ def test_the_page_on_trees_fits_a_tree():
     np.testing.assert_allclose(probabilities.sum(), 1, rtol=1e-5)
 
 
+def test_the_page_on_large_data_fits_streams_as_arrays():
+    page = (DOCS / "large_data.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    pair, batches, error, online = run.stdout.strip().splitlines()
+    values = [float(value) for value in [*pair.split(), batches]]
+    np.testing.assert_allclose(values, values[0], rtol=1e-4)
+    assert "read once only" in error
+    assert abs(float(online.split()[0]) - values[0]) < 0.1
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pictures_and_files_that_pages_name_exist(page):
     text = page.read_text()

@@ -122,7 +122,7 @@ def run_fit(
     progress: bool | None,
     report: Callable[[Run], str],
     take_steps: Callable[..., Run] = advance_all,
-    first_chunk: int = FIRST_CHUNK,
+    one_by_one: bool = False,
     checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Fits from a batch of starts, all at once.
@@ -134,7 +134,7 @@ def run_fit(
 
     - `report`: called between chunks of steps, returns what the progress bar says.
     - `take_steps`: `advance` for a batch of starts.
-    - `first_chunk`: how many steps to take before the first report.
+    - `one_by_one`: whether to report after each step, for steps that take long.
     - `checkpoint`: from which the run goes on if there is one, and which is written now and then
         and at the end.
     """
@@ -153,14 +153,14 @@ def run_fit(
         tqdm(desc="fit", disable=disable, delay=delay, **settings) as bar,
         _interruptible(lambda: n_steps > 0),
     ):
-        chunk = first_chunk
+        chunk = 1 if one_by_one else FIRST_CHUNK
         while until < max_steps and bool(jnp.any(run.code == Result.RUNNING)):
             until = min(max_steps, until + chunk)
             started = time.perf_counter()
             run = take_steps(method, problem, run, jnp.asarray(until), limit)
             run = jax.block_until_ready(run)
             took = time.perf_counter() - started
-            if chunk > first_chunk or took < SECONDS_A_CHUNK:
+            if not one_by_one and (chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK):
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))
             n_steps = int(jnp.max(run.n_steps))

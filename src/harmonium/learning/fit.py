@@ -19,7 +19,7 @@ from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
-from harmonium.learning.engine import Run, run_fit
+from harmonium.learning.engine import Run, advance_all, run_fit
 from harmonium.learning.fingerprint import describe
 from harmonium.learning.methods import EM, Method
 from harmonium.learning.online import Learner, OnlineEM, first_block
@@ -173,7 +173,7 @@ class _Settings(NamedTuple):
 def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) -> Fit:
     """`fit` to data that are read batch by batch."""
     method, origin, prior = settings.method, settings.origin, settings.prior
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((batches.source, origin))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
         raise TypeError("data can't be read batch by batch inside of compiled functions.")
     family, progress = _observable(model), settings.progress
     seed = 0 if key is None else int(jax.random.bits(key))
@@ -208,7 +208,7 @@ def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) ->
         progress,
         report,
         take_steps,
-        first_chunk=1,
+        one_by_one=take_steps is not advance_all,
         checkpoint=settings.checkpoint,
     )
     total = jnp.asarray(data.total, surveyed.dtype)
