@@ -242,19 +242,19 @@ def _refuse_masks(observed: Any, missing: str) -> None:
 
 
 def _checkpoint(path: Any, every: float | int, arguments: dict[str, Any]) -> Checkpoint | None:
-    if path is None:
-        return None
-    fingerprint = {name: describe(own) for name, own in arguments.items()}
-    return Checkpoint(path, every, fingerprint)
+    return None if path is None else Checkpoint(path, every, _describe_all(arguments))
 
 
 def _identify(store: Checkpoint | None, **data: Any) -> None:
     """Adds to the fingerprint of a checkpoint what tells the data from others."""
-    if store is None:
-        return
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(data)):
+    if store is not None:
+        store.fingerprint |= _describe_all(data)
+
+
+def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
         raise TypeError("fit writes no checkpoints inside of compiled functions: call it outside.")
-    store.fingerprint |= {name: describe(own) for name, own in data.items()}
+    return {name: describe(own) for name, own in arguments.items()}
 
 
 def _observable(model: Any) -> Any:
