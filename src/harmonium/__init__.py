@@ -37,6 +37,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.statistic_embedding import StatisticEmbedding
     from harmonium.families.von_mises import VonMises, VonMisesProduct
     from harmonium.families.weibull import Weibull
+    from harmonium.files.container import FileError
+    from harmonium.files.storage import load, save
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
     from harmonium.geometry.block_map import BlockMap, BlockMapPoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
@@ -146,6 +148,7 @@ __all__ = [
     "Euclidean",
     "Exponential",
     "ExponentialFamily",
+    "FileError",
     "Fit",
     "Gamma",
     "Generative",
@@ -226,9 +229,11 @@ __all__ = [
     "gradient",
     "hierarchical_mixture_of_gaussians",
     "impute",
+    "load",
     "observed_information",
     "principal_component_analysis",
     "pseudo_observations",
+    "save",
     "stack",
     "standard_errors",
 ]

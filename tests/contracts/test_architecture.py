@@ -16,7 +16,7 @@ import harmonium as hm
 
 ROOT = Path(hm.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-LAYERS = ("geometry", "exponential_family", "families", "harmoniums", "learning", "plot")
+LAYERS = ("geometry", "exponential_family", "families", "harmoniums", "files", "learning", "plot")
 MAX_MODULE_LINES = 450
 MAX_FUNCTION_LINES = 60
 

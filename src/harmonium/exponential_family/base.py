@@ -88,10 +88,8 @@ class ExponentialFamily(Manifold):
             flat = statistic.reshape(statistic.shape[0], size)
             return flat @ theta.reshape(theta.shape[0], size).T
 
-        products = jax.tree.leaves(
-            jax.tree.map(pair, jax.tree.leaves(points), jax.tree.leaves(statistics))
-        )
-        return functools.reduce(operator.add, products)
+        leaves = zip(jax.tree.leaves(points), jax.tree.leaves(statistics), strict=True)
+        return functools.reduce(operator.add, itertools.starmap(pair, leaves))
 
     @property
     def is_flat(self) -> bool:

@@ -1,5 +1,6 @@
 """Fitting models to data."""
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
+from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.engine import Run, advance_all, run_fit
+from harmonium.learning.fingerprint import describe
 from harmonium.learning.methods import EM, Method
 from harmonium.learning.online import Learner, OnlineEM, first_block
 from harmonium.learning.outcome import Fit, best_point, finish
@@ -57,6 +60,8 @@ def fit(
     callback: Callable[[int, float], None] | None = None,
     monitor: Callable[[int, Natural], None] | None = None,
     batch_size: int = BATCH_SIZE,
+    checkpoint: str | os.PathLike | None = None,
+    every: float | int = 60,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
 
@@ -91,11 +96,17 @@ def fit(
     - `callback`: called now and then with the number of steps taken and the best objective.
     - `monitor`: called then with the number of steps taken and the best parameters so far.
     - `batch_size`: how many observations are processed at once.
+    - `checkpoint`: a file in which the run is kept. Called again with the same arguments, after
+        whatever ended the process, the fit goes on from there, and ends with the same numbers to
+        the last bit as if nothing had happened; one that was complete is returned at once. With a
+        smaller `tolerance` or more `max_steps`, a complete one goes on.
+    - `every`: how many seconds there are at least between two writes of it. What is lost in the
+        worst case is that time, and what a few steps take.
 
     **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
 
     **Raises:** `TypeError` or `ValueError` for data of another form or outside the support, for bad
-    weights, and if every start fails at once.
+    weights, and if every start fails at once; `FileError` for a checkpoint of another fit.
     """
     if not isinstance(model, Differentiable):
         raise TypeError(f"fit takes a model, got {type(model).__name__}.")
@@ -104,18 +115,22 @@ def fit(
             "fit takes at least one step and a tolerance that is not negative, got max_steps = "
             f"{max_steps}, tolerance = {tolerance}."
         )
+    arguments = {"model": model, "method": method, "starts": (key, n_starts, n_candidates, starts)}
+    arguments |= {"prior": prior, "scale": scale, "batch_size": batch_size}
+    store = _checkpoint(checkpoint, every, arguments)
     family: Any = _observable(model)
     prior = _check_prior(model, prior)
     trials = _count_candidates(model, n_candidates, starts, observed, missing)
     origin = _check_starts(model, key, n_starts, trials, starts)
     settings = _Settings(
         method, origin, prior, scale, max_steps, tolerance, progress, callback, monitor, batch_size
-    )
+    )._replace(checkpoint=store)
     batches = as_batches(data, weights)
     if batches is not None or isinstance(method, OnlineEM):
         _refuse_masks(observed, missing)
         batches = array_batches(family, data, weights) if batches is None else batches
         return _fit_batches(model, batches, key, trials, settings)
+    _identify(store, data=data, weights=weights, observed=(observed, missing))
     data, observed = _check_data(model, data, observed, missing)
     checked = _checked(family, data, observed)
     length, dtype = batch_length(checked), float_dtype(checked)
@@ -141,7 +156,9 @@ def fit(
         starting = best_candidates(model, starting, trials, key, xs, shares, prior)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
     report = _reporter(model, scaling, volume, settings)
-    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
+    run = run_fit(
+        method, problem, starting, max_steps, tolerance, progress, report, checkpoint=store
+    )
     return finish(model, problem, run, scaling, volume, total)
 
 
@@ -158,6 +175,7 @@ class _Settings(NamedTuple):
     callback: Any
     monitor: Any
     batch_size: int
+    checkpoint: Checkpoint | None = None
 
 
 def _fit_batches(
@@ -192,6 +210,9 @@ def _fit_batches(
         data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
     else:
         data = Stream(family, batches, surveyed, prepared, size, progress)
+    _identify(settings.checkpoint, data=(repr(batches), tuple(surveyed)))
+    if isinstance(data, Learner) and settings.checkpoint is not None:
+        settings.checkpoint.reader = data
     problem, take_steps = data.problem(model, prior)
     report = _reporter(model, scaling, prepared.volume, settings)
     run = run_fit(
@@ -204,6 +225,7 @@ def _fit_batches(
         report,
         take_steps,
         one_by_one=take_steps is not advance_all,
+        checkpoint=settings.checkpoint,
     )
     total = jnp.asarray(data.total, surveyed.dtype)
     prior = relative_prior(prior, data.total)
@@ -233,6 +255,22 @@ def _refuse_masks(observed: Any, missing: str) -> None:
             "missing values are not taken in data that are read batch by batch, or by OnlineEM. "
             "Fit the array as a whole by another method, or impute them first."
         )
+
+
+def _checkpoint(path: Any, every: float | int, arguments: dict[str, Any]) -> Checkpoint | None:
+    return None if path is None else Checkpoint(path, every, _describe_all(arguments))
+
+
+def _identify(store: Checkpoint | None, **data: Any) -> None:
+    """Adds to the fingerprint of a checkpoint what tells the data from others."""
+    if store is not None:
+        store.fingerprint |= _describe_all(data)
+
+
+def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+        raise TypeError("fit writes no checkpoints inside of compiled functions: call it outside.")
+    return {name: describe(own) for name, own in arguments.items()}
 
 
 def _observable(model: Any) -> Any:
