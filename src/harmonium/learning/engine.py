@@ -118,7 +118,7 @@ def run_fit(
     problem: Problem,
     starts: Natural,
     max_steps: int,
-    tolerance: float,
+    tolerance: float | int,
     progress: bool | None,
     report: Callable[[Run], str],
     take_steps: Callable[..., Run] = advance_all,

@@ -55,7 +55,7 @@ def fit(
     prior: ConjugatePrior | str | None = "default",
     scale: bool = True,
     max_steps: int = 1000,
-    tolerance: float = 1e-6,
+    tolerance: float | int = 1e-6,
     progress: bool | None = None,
     callback: Callable[[int, float], None] | None = None,
     monitor: Callable[[int, Natural], None] | None = None,
@@ -170,7 +170,7 @@ class _Settings(NamedTuple):
     prior: Any
     scale: bool
     max_steps: int
-    tolerance: float
+    tolerance: float | int
     progress: bool | None
     callback: Any
     monitor: Any
