@@ -35,7 +35,7 @@ def held_out(model: Any, params: Any, xs: Any) -> Any:
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Images to fit, and images held out, with noise, as some pixels are constant."""
     rng = np.random.default_rng(0)
-    xs = load_digits().data[rng.permutation(1797)]
+    xs = np.asarray(load_digits(return_X_y=True)[0])[rng.permutation(1797)]
     xs = xs + 0.5 * rng.normal(size=xs.shape)
     return xs[:1400], xs[1400:]
 
@@ -53,10 +53,9 @@ def stream(n: int, seed: int = 0) -> Iterator[np.ndarray]:
         yield latents @ loadings + noise * rng.normal(size=(length, DIM))
 
 
-def compare(name: str, full: Any, online: Any, rows: list, seconds: tuple[float, float]) -> bool:
+def compare(name: str, full: Any, online: Any, xs: Any, seconds: tuple[float, float]) -> bool:
     """Prints a line for the two fits, and returns whether they are as good as each other."""
     model: Any = full.params.manifold
-    xs = rows
     values = [float(held_out(model, fit.params, xs)) for fit in (full, online)]
     passes = f"{int(full.n_steps)} / {int(online.n_steps)}"
     times = " / ".join(f"{s:.0f}" for s in seconds)

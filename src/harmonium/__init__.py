@@ -100,7 +100,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
-    from harmonium.lazy import load as __getattr__  # noqa: F401 (Python calls it)
+    from harmonium.lazy import list_names as __dir__  # noqa: F401 (Python calls these two)
+    from harmonium.lazy import load as __getattr__  # noqa: F401
     from harmonium.learning.batches import Batches
     from harmonium.learning.evaluation import (
         Comparison,

@@ -126,7 +126,7 @@ def test_endless_streams_are_read_by_intervals():
 def test_memory_maps_are_read_in_random_order(tmp_path):
     """Sorted as they are here, they would be forgotten one end after the other."""
     xs = sample(0, 3000)
-    np.save(tmp_path / "xs.npy", xs[np.argsort(xs[:, 0])])
+    np.save(tmp_path / "xs.npy", xs[np.argsort(xs[:, 0])].astype(np.float32))
     mapped = np.load(tmp_path / "xs.npy", mmap_mode="r")
     method = hm.OnlineEM(batch_size=30)
     settings = {"key": KEY, "n_starts": 1, "batch_size": 900}

@@ -35,6 +35,7 @@ from harmonium.learning.scaling import (
     standardization,
     standardize_data,
 )
+from harmonium.learning.starts import best_candidates
 from harmonium.learning.streams import Stream, prepare, progress_bar, relative_prior
 from harmonium.learning.survey import sample_size, survey
 
@@ -46,6 +47,7 @@ def fit(
     key: PRNGKeyArray | None = None,
     method: Method = EM(),  # noqa: B008 (it has no state)
     n_starts: int | None = None,
+    n_candidates: int = 4,
     starts: Any = None,
     weights: Any = None,
     observed: Any = None,
@@ -77,6 +79,9 @@ def fit(
         or `OnlineEM()`, which takes a small step for each of many minibatches.
     - `n_starts`: how many random starts near the data; by default 4 where there are several
         optima, one where there is one.
+    - `n_candidates`: how many random points each of them is the best of, after a few steps of EM on
+        2,000 observations at most. Only where there are several optima, EM has a closed form and
+        everything is observed; else each start is one random point.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
     - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
     - `observed`: N masks of what is observed, see `posterior_at`.
@@ -110,12 +115,13 @@ def fit(
             "fit takes at least one step and a tolerance that is not negative, got max_steps = "
             f"{max_steps}, tolerance = {tolerance}."
         )
-    arguments = {"model": model, "method": method, "starts": (key, n_starts, starts)}
+    arguments = {"model": model, "method": method, "starts": (key, n_starts, n_candidates, starts)}
     arguments |= {"prior": prior, "scale": scale, "batch_size": batch_size}
     store = _checkpoint(checkpoint, every, arguments)
     family: Any = _observable(model)
     prior = _check_prior(model, prior)
-    origin = _check_starts(model, key, n_starts, starts)
+    trials = _count_candidates(model, n_candidates, starts, observed, missing)
+    origin = _check_starts(model, key, n_starts, trials, starts)
     settings = _Settings(
         method, origin, prior, scale, max_steps, tolerance, progress, callback, monitor, batch_size
     )._replace(checkpoint=store)
@@ -123,7 +129,7 @@ def fit(
     if batches is not None or isinstance(method, OnlineEM):
         _refuse_masks(observed, missing)
         batches = array_batches(family, data, weights) if batches is None else batches
-        return _fit_batches(model, batches, key, settings)
+        return _fit_batches(model, batches, key, trials, settings)
     _identify(store, data=data, weights=weights, observed=(observed, missing))
     data, observed = _check_data(model, data, observed, missing)
     checked = _checked(family, data, observed)
@@ -146,6 +152,8 @@ def fit(
         rows, row_shares = model.condense(xs, shares)
     starting = _starting_points(model, origin, scaling, xs)
     prior = _standard_prior(model, prior, scaling, xs, shares, total)
+    if trials > 1:
+        starting = best_candidates(model, starting, trials, key, xs, shares, prior)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
     report = _reporter(model, scaling, volume, settings)
     run = run_fit(
@@ -170,7 +178,9 @@ class _Settings(NamedTuple):
     checkpoint: Checkpoint | None = None
 
 
-def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) -> Fit:
+def _fit_batches(
+    model: Any, batches: Batches, key: Any, n_candidates: int, settings: _Settings
+) -> Fit:
     """`fit` to data that are read batch by batch."""
     method, origin, prior = settings.method, settings.origin, settings.prior
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
@@ -190,6 +200,12 @@ def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) ->
     starting = _starting_points(model, origin, scaling, prepared.sample)
     one = jnp.ones((), surveyed.dtype)
     prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
+    if n_candidates > 1:
+        shares = check_weights(None, batch_length(prepared.sample), surveyed.dtype)
+        relative = relative_prior(prior, surveyed.length)
+        starting = best_candidates(
+            model, starting, n_candidates, key, prepared.sample, shares, relative
+        )
     if isinstance(method, OnlineEM):
         data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
     else:
@@ -329,8 +345,25 @@ def _standard_prior(
 _make_problem = eqx.filter_jit(make_problem)
 
 
-def _check_starts(model: Any, key: Any, n_starts: int | None, starts: Any) -> Any:
-    """A batch of given points, or random keys for starts."""
+def _count_candidates(
+    model: Any, n_candidates: int, starts: Any, observed: Any, missing: str
+) -> int:
+    """How many random points each start is the best of."""
+    if n_candidates < 1:
+        raise ValueError(f"expected at least one candidate, got n_candidates = {n_candidates}.")
+    complete = observed is None and missing == "error"
+    tries = starts is None and complete and not _has_one_optimum(model) and model.is_exact
+    return n_candidates if tries else 1
+
+
+def _has_one_optimum(model: Any) -> bool:
+    return not isinstance(model, Conjugated) or model.is_quadratic
+
+
+def _check_starts(
+    model: Any, key: Any, n_starts: int | None, n_candidates: int, starts: Any
+) -> Any:
+    """A batch of given points, or random keys for all candidates for starts."""
     if starts is not None:
         if not hasattr(starts, "batch_shape"):
             return stack_points(starts)
@@ -338,11 +371,10 @@ def _check_starts(model: Any, key: Any, n_starts: int | None, starts: Any) -> An
     if key is None:
         raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
     if n_starts is None:
-        unique = not isinstance(model, Conjugated) or model.is_quadratic
-        n_starts = 1 if unique else 4
+        n_starts = 1 if _has_one_optimum(model) else 4
     if n_starts < 1:
         raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
-    return jax.random.split(key, n_starts)
+    return jax.random.split(key, n_starts * n_candidates)
 
 
 @eqx.filter_jit

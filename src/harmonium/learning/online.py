@@ -291,6 +291,9 @@ def _learn_minibatch(
     prior = relative_prior(problem.prior, total)
     with invalid_as_nan():
         own = make_problem(problem.model, xs, shares, prior, jnp.inf, len(weights))
+        # Formulas of base measures may be in the default precision, whatever that of the data is.
+        measure = own.base_measure.astype(weights.dtype)
+        own = eqx.tree_at(lambda problem: problem.base_measure, own, measure)
         step = method.step(own, learnt.params, learnt.state)
     sane = jnp.isfinite(step.value) & (step.value < problem.ceiling) & all_finite(step.params)
     learnt_from = counts & sane & learnt.sane
