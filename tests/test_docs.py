@@ -43,6 +43,18 @@ def test_the_page_on_large_data_fits_streams_as_arrays():
     assert abs(float(online.split()[0]) - values[0]) < 0.1
 
 
+def test_the_page_on_files_saves_and_resumes(tmp_path):
+    page = (DOCS / "files.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", "\n".join(blocks)]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    loaded, names, same, error, *_ = run.stdout.strip().splitlines()
+    assert (loaded, names, same) == ("True True", "['key', 'model', 'starts']", "True")
+    assert "which differs in model" in error
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pictures_and_files_that_pages_name_exist(page):
     text = page.read_text()

@@ -203,8 +203,7 @@ class Nursery:
 def nursery(tmp_path):
     nursery = Nursery(tmp_path)
     yield nursery
-    nursery.process.stdin.close()
-    nursery.process.wait()
+    nursery.process.communicate()
 
 
 def _steps_told(path):

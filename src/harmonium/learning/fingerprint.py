@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from harmonium.geometry.structure import Structure
-
 MAX_TEXT = 120
 # Functions may close over themselves.
 MAX_DEPTH = 20
@@ -43,8 +41,6 @@ def _describe(value: Any, depth: int) -> str:
 
     match value:
         case None | bool() | int() | float() | str():
-            return repr(value)
-        case Structure():
             return repr(value)
         case functools.partial():
             return f"partial({join((value.func, value.args, value.keywords))})"
