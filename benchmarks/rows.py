@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import harmonium as hm
-from benchmarks import mixture_peers, peers, problems, references
+from benchmarks import fits, mixture_peers, peers, problems, references
 from benchmarks.contest import Row, Target
 from benchmarks.problems import HierarchyProblem
 from benchmarks.references import Hierarchy
@@ -452,4 +452,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "missing-density": missing_density,
     "poissons": poissons,
     "mixed": mixed,
+    "fit": fits.fit_mixture,
+    "fit-overhead": fits.fit_overhead,
+    "fit-accelerated": fits.accelerated,
 }
