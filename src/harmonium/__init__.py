@@ -37,6 +37,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.statistic_embedding import StatisticEmbedding
     from harmonium.families.von_mises import VonMises, VonMisesProduct
     from harmonium.families.weibull import Weibull
+    from harmonium.files.container import FileError
+    from harmonium.files.storage import load, save
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
     from harmonium.geometry.block_map import BlockMap, BlockMapPoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
@@ -98,7 +100,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
-    from harmonium.lazy import load as __getattr__  # noqa: F401 (Python calls it)
+    from harmonium.lazy import list_names as __dir__  # noqa: F401 (Python calls these two)
+    from harmonium.lazy import load as __getattr__  # noqa: F401
     from harmonium.learning.batches import Batches
     from harmonium.learning.evaluation import (
         Comparison,
@@ -145,6 +148,7 @@ __all__ = [
     "Euclidean",
     "Exponential",
     "ExponentialFamily",
+    "FileError",
     "Fit",
     "Gamma",
     "Generative",
@@ -225,9 +229,11 @@ __all__ = [
     "gradient",
     "hierarchical_mixture_of_gaussians",
     "impute",
+    "load",
     "observed_information",
     "principal_component_analysis",
     "pseudo_observations",
+    "save",
     "stack",
     "standard_errors",
 ]

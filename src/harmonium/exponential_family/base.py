@@ -1,6 +1,7 @@
 """The ladder of exponential families: what each rung can do, derived once for all families."""
 
 import functools
+import itertools
 import math
 import operator
 from abc import abstractmethod
@@ -87,8 +88,8 @@ class ExponentialFamily(Manifold):
             flat = statistic.reshape(statistic.shape[0], size)
             return flat @ theta.reshape(theta.shape[0], size).T
 
-        products = jax.tree.leaves(jax.tree.map(pair, _unlabelled(points), _unlabelled(statistics)))
-        return functools.reduce(operator.add, products)
+        leaves = zip(jax.tree.leaves(points), jax.tree.leaves(statistics), strict=True)
+        return functools.reduce(operator.add, itertools.starmap(pair, leaves))
 
     @property
     def is_flat(self) -> bool:
@@ -104,12 +105,9 @@ class ExponentialFamily(Manifold):
         statistics = jax.vmap(self.sufficient_statistic)(xs)
         return flatten_rows(statistics).astype(dtype)
 
-    def features(self, xs: Any) -> Float[Array, "n d"]:
-        """Vectors whose distances say how alike a batch of observations are; a hook.
-
-        By default their sufficient statistics.
-        """
-        return flatten_rows(jax.vmap(self.sufficient_statistic)(xs))
+    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
+        """Vectors whose distances say how alike observations are; a hook, statistics by default."""
+        return self.flat_statistics(xs, dtype)
 
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.
@@ -449,7 +447,3 @@ def _log_partition(family: Any, point: Any) -> Any:
 def _(family: Any, primals: Any, tangents: Any) -> Any:
     (point,), (tangent,) = primals, tangents
     return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)
-
-
-def _unlabelled(point: Point) -> list[Array]:
-    return jax.tree.leaves(point)

@@ -125,9 +125,9 @@ class Normal(Differentiable, Generative):
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return jnp.all(jnp.isfinite(x))
 
-    def features(self, xs: Any) -> Float[Array, "n d"]:
+    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
         """The vectors themselves."""
-        return xs
+        return xs.astype(dtype)
 
     def sufficient_statistic(self, x: Any) -> Mean:
         x = self.check_form(x, batch=False)

@@ -278,7 +278,7 @@ class Mixture(Conjugated):
     def _clusters(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:
         """The statistics of clusters of the sample, each with some of the whole sample."""
         k, dtype = self.n_components, float_dtype(average)
-        features = scaled_columns(self.obs_man.features(xs).astype(dtype))
+        features = scaled_columns(self.obs_man.features(xs, dtype))
         members = jax.nn.one_hot(k_means(key, features, k), k, dtype=dtype)
         shares = members * (1 - WHOLE_SAMPLE) / len(members)
         sums = self.obs_man.sum_statistics(xs, shares)

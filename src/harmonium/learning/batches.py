@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
@@ -56,8 +57,10 @@ class Batches:
     @property
     def total(self) -> float | None:
         """The sum of weights, where it is known without reading observations."""
-        if self.length is None or not self.weighted:
-            return self.length
+        if self.length is None:
+            return None
+        if not self.weighted:
+            return float(self.length)
         return float(np.sum(np.asarray(self.source[1]), dtype=np.float64))
 
 
@@ -79,7 +82,7 @@ def as_batches(data: Any, weights: Any) -> Batches | None:
                 "pairs, hm.Batches(..., weighted=True)."
             )
         return data
-    if any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data)):
+    if any(isinstance(leaf, np.memmap) for leaf in _parts(data)):
         pair = data if weights is None else (data, weights)
         return Batches(pair, weighted=weights is not None)
     is_array = isinstance(data, list | tuple) or hasattr(data, "shape")
@@ -92,7 +95,15 @@ def as_batches(data: Any, weights: Any) -> Batches | None:
 
 
 def array_batches(family: Any, data: Any, weights: Any) -> Batches:
-    """Arrays in memory as `Batches`."""
+    """Arrays in memory as `Batches`.
+
+    **Raises:** `TypeError` for arguments of compiled functions.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((data, weights))):
+        raise TypeError(
+            "OnlineEM reads its minibatches outside of compiled functions. Call fit there, or use "
+            "another method."
+        )
     structure = jax.tree.structure(family.observation)
     length = batch_length(family.check_form(data))
     xs = structure.unflatten([np.asarray(leaf) for leaf in structure.flatten_up_to(data)])
@@ -200,7 +211,7 @@ def _common_length(source: Any, weighted: bool) -> int | None:
     """The length of arrays to cut, or `None` if these are no arrays."""
     if weighted and isinstance(source, list):
         return None
-    leaves = jax.tree.leaves(source, is_leaf=lambda node: isinstance(node, list))
+    leaves = _parts(source)
     if not leaves or not all(map(_is_array, leaves)):
         return None
     if weighted and not (isinstance(source, tuple) and len(source) == 2):
@@ -209,6 +220,11 @@ def _common_length(source: Any, weighted: bool) -> int | None:
             f"{type(source).__name__}. Pass weighted=False if there are no weights."
         )
     return batch_length(source)
+
+
+def _parts(source: Any) -> list[Any]:
+    """What tuples in tuples consist of."""
+    return jax.tree.leaves(source, is_leaf=lambda node: not isinstance(node, tuple))
 
 
 def _is_array(value: Any) -> bool:

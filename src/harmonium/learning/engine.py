@@ -8,12 +8,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
 from harmonium.geometry.point import Mean, Natural
+from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.problem import Problem
 
@@ -120,7 +122,8 @@ def run_fit(
     progress: bool | None,
     report: Callable[[Run], str],
     take_steps: Callable[..., Run] = advance_all,
-    first_chunk: int = FIRST_CHUNK,
+    one_by_one: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Fits from a batch of starts, all at once.
 
@@ -131,34 +134,77 @@ def run_fit(
 
     - `report`: called between chunks of steps, returns what the progress bar says.
     - `take_steps`: `advance` for a batch of starts.
-    - `first_chunk`: how many steps to take before the first report.
+    - `one_by_one`: whether to report after each step, for steps that take long.
+    - `checkpoint`: from which the run goes on if there is one, and which is written now and then
+        and at the end.
     """
     limit = jnp.asarray(tolerance, problem.base_measure.dtype)
     run = _begin(method, problem, starts, max_steps)
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return take_steps(method, problem, run, jnp.asarray(max_steps), limit)
-    until, n_steps = 0, 0
+    if checkpoint is not None:
+        run = _resume(checkpoint, run, limit)
+    n_steps = int(jnp.max(run.n_steps))
+    until = int(jnp.min(jnp.where(run.code == Result.RUNNING, run.n_steps, max_steps)))
     disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
+    settings: Any = {"total": max_steps, "initial": n_steps, "unit": "step"}
     with (
-        tqdm(total=max_steps, desc="fit", unit="step", disable=disable, delay=delay) as bar,
+        tqdm(desc="fit", disable=disable, delay=delay, **settings) as bar,
         _interruptible(lambda: n_steps > 0),
     ):
-        chunk = first_chunk
+        chunk = 1 if one_by_one else FIRST_CHUNK
         while until < max_steps and bool(jnp.any(run.code == Result.RUNNING)):
             until = min(max_steps, until + chunk)
             started = time.perf_counter()
             run = take_steps(method, problem, run, jnp.asarray(until), limit)
             run = jax.block_until_ready(run)
             took = time.perf_counter() - started
-            if chunk > first_chunk or took < SECONDS_A_CHUNK:
+            if not one_by_one and (chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK):
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))
             n_steps = int(jnp.max(run.n_steps))
             bar.set_postfix_str(report(run), refresh=False)
             bar.update(n_steps - bar.n)
+            if checkpoint is not None and checkpoint.is_due:
+                checkpoint.save(_state(run, limit))
+    if checkpoint is not None:
+        checkpoint.save(_state(run, limit))
     code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)
     return eqx.tree_at(lambda r: r.code, run, code)
+
+
+def _state(run: Run, tolerance: Array) -> Any:
+    """What a checkpoint holds; of the history, steps that were taken."""
+    history = np.asarray(run.history)[:, : int(jnp.max(run.n_steps))]
+    return eqx.tree_at(lambda r: r.history, run, history), tolerance
+
+
+def _resume(checkpoint: Checkpoint, run: Run, tolerance: Array) -> Run:
+    """The run of the checkpoint, or the one given, which has only begun and is written then.
+
+    A run that ended goes on if now it may take more steps or has to converge more closely.
+    """
+    like = eqx.tree_at(lambda r: r.history, run, ...)
+    found = checkpoint.load((like, tolerance))
+    if found is None:
+        checkpoint.save(_state(run, tolerance))
+        return run
+    run, before = found[0], run
+    max_steps, taken = before.history.shape[1], run.history.shape[1]
+    if taken > max_steps:
+        raise ValueError(
+            f"the run in {checkpoint.path} has taken {taken} steps, and max_steps is {max_steps}: "
+            f"raise it, or pass another path."
+        )
+    history = before.history.at[:, :taken].set(run.history)
+    may_converge_more = (run.code == Result.CONVERGED) & (tolerance < found[1])
+    ran_out = (run.code == Result.STEP_LIMIT) | (run.code == Result.COMPLETED)
+    reopened = may_converge_more | (ran_out & (run.n_steps < max_steps))
+    code = jnp.where(reopened, int(Result.RUNNING), run.code)
+    at_limit = (code == Result.RUNNING) & (run.n_steps >= max_steps)
+    code = jnp.where(at_limit, int(Result.STEP_LIMIT), code)
+    return eqx.tree_at(lambda r: (r.history, r.code), run, (history, code))
 
 
 @contextlib.contextmanager

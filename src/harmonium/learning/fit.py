@@ -1,5 +1,6 @@
 """Fitting models to data."""
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
-from harmonium.learning.engine import Run, run_fit
+from harmonium.learning.checkpoint import Checkpoint
+from harmonium.learning.engine import Run, advance_all, run_fit
+from harmonium.learning.fingerprint import describe
 from harmonium.learning.methods import EM, Method
 from harmonium.learning.online import Learner, OnlineEM, first_block
 from harmonium.learning.outcome import Fit, best_point, finish
@@ -32,6 +35,7 @@ from harmonium.learning.scaling import (
     standardization,
     standardize_data,
 )
+from harmonium.learning.starts import best_candidates
 from harmonium.learning.streams import Stream, prepare, progress_bar, relative_prior
 from harmonium.learning.survey import sample_size, survey
 
@@ -43,6 +47,7 @@ def fit(
     key: PRNGKeyArray | None = None,
     method: Method = EM(),  # noqa: B008 (it has no state)
     n_starts: int | None = None,
+    n_candidates: int = 4,
     starts: Any = None,
     weights: Any = None,
     observed: Any = None,
@@ -55,6 +60,8 @@ def fit(
     callback: Callable[[int, float], None] | None = None,
     monitor: Callable[[int, Natural], None] | None = None,
     batch_size: int = BATCH_SIZE,
+    checkpoint: str | os.PathLike | None = None,
+    every: float | int = 60,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
 
@@ -72,6 +79,9 @@ def fit(
         or `OnlineEM()`, which takes a small step for each of many minibatches.
     - `n_starts`: how many random starts near the data; by default 4 where there are several
         optima, one where there is one.
+    - `n_candidates`: how many random points each of them is the best of, after a few steps of EM on
+        2,000 observations at most. Only where there are several optima, EM has a closed form and
+        everything is observed; else each start is one random point.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
     - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
     - `observed`: N masks of what is observed, see `posterior_at`.
@@ -86,11 +96,17 @@ def fit(
     - `callback`: called now and then with the number of steps taken and the best objective.
     - `monitor`: called then with the number of steps taken and the best parameters so far.
     - `batch_size`: how many observations are processed at once.
+    - `checkpoint`: a file in which the run is kept. Called again with the same arguments, after
+        whatever ended the process, the fit goes on from there, and ends with the same numbers to
+        the last bit as if nothing had happened; one that was complete is returned at once. With a
+        smaller `tolerance` or more `max_steps`, a complete one goes on.
+    - `every`: how many seconds there are at least between two writes of it. What is lost in the
+        worst case is that time, and what a few steps take.
 
     **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
 
     **Raises:** `TypeError` or `ValueError` for data of another form or outside the support, for bad
-    weights, and if every start fails at once.
+    weights, and if every start fails at once; `FileError` for a checkpoint of another fit.
     """
     if not isinstance(model, Differentiable):
         raise TypeError(f"fit takes a model, got {type(model).__name__}.")
@@ -99,17 +115,22 @@ def fit(
             "fit takes at least one step and a tolerance that is not negative, got max_steps = "
             f"{max_steps}, tolerance = {tolerance}."
         )
+    arguments = {"model": model, "method": method, "starts": (key, n_starts, n_candidates, starts)}
+    arguments |= {"prior": prior, "scale": scale, "batch_size": batch_size}
+    store = _checkpoint(checkpoint, every, arguments)
     family: Any = _observable(model)
     prior = _check_prior(model, prior)
-    origin = _check_starts(model, key, n_starts, starts)
+    trials = _count_candidates(model, n_candidates, starts, observed, missing)
+    origin = _check_starts(model, key, n_starts, trials, starts)
     settings = _Settings(
         method, origin, prior, scale, max_steps, tolerance, progress, callback, monitor, batch_size
-    )
+    )._replace(checkpoint=store)
     batches = as_batches(data, weights)
     if batches is not None or isinstance(method, OnlineEM):
         _refuse_masks(observed, missing)
         batches = array_batches(family, data, weights) if batches is None else batches
-        return _fit_batches(model, batches, key, settings)
+        return _fit_batches(model, batches, key, trials, settings)
+    _identify(store, data=data, weights=weights, observed=(observed, missing))
     data, observed = _check_data(model, data, observed, missing)
     checked = _checked(family, data, observed)
     length, dtype = batch_length(checked), float_dtype(checked)
@@ -131,9 +152,13 @@ def fit(
         rows, row_shares = model.condense(xs, shares)
     starting = _starting_points(model, origin, scaling, xs)
     prior = _standard_prior(model, prior, scaling, xs, shares, total)
+    if trials > 1:
+        starting = best_candidates(model, starting, trials, key, xs, shares, prior)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
     report = _reporter(model, scaling, volume, settings)
-    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
+    run = run_fit(
+        method, problem, starting, max_steps, tolerance, progress, report, checkpoint=store
+    )
     return finish(model, problem, run, scaling, volume, total)
 
 
@@ -150,12 +175,15 @@ class _Settings(NamedTuple):
     callback: Any
     monitor: Any
     batch_size: int
+    checkpoint: Checkpoint | None = None
 
 
-def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) -> Fit:
+def _fit_batches(
+    model: Any, batches: Batches, key: Any, n_candidates: int, settings: _Settings
+) -> Fit:
     """`fit` to data that are read batch by batch."""
     method, origin, prior = settings.method, settings.origin, settings.prior
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((batches.source, origin))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
         raise TypeError("data can't be read batch by batch inside of compiled functions.")
     family, progress = _observable(model), settings.progress
     seed = 0 if key is None else int(jax.random.bits(key))
@@ -172,10 +200,19 @@ def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) ->
     starting = _starting_points(model, origin, scaling, prepared.sample)
     one = jnp.ones((), surveyed.dtype)
     prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
+    if n_candidates > 1:
+        shares = check_weights(None, batch_length(prepared.sample), surveyed.dtype)
+        relative = relative_prior(prior, surveyed.length)
+        starting = best_candidates(
+            model, starting, n_candidates, key, prepared.sample, shares, relative
+        )
     if isinstance(method, OnlineEM):
         data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
     else:
         data = Stream(family, batches, surveyed, prepared, size, progress)
+    _identify(settings.checkpoint, data=(repr(batches), tuple(surveyed)))
+    if isinstance(data, Learner) and settings.checkpoint is not None:
+        settings.checkpoint.reader = data
     problem, take_steps = data.problem(model, prior)
     report = _reporter(model, scaling, prepared.volume, settings)
     run = run_fit(
@@ -187,7 +224,8 @@ def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) ->
         progress,
         report,
         take_steps,
-        first_chunk=1,
+        one_by_one=take_steps is not advance_all,
+        checkpoint=settings.checkpoint,
     )
     total = jnp.asarray(data.total, surveyed.dtype)
     prior = relative_prior(prior, data.total)
@@ -217,6 +255,22 @@ def _refuse_masks(observed: Any, missing: str) -> None:
             "missing values are not taken in data that are read batch by batch, or by OnlineEM. "
             "Fit the array as a whole by another method, or impute them first."
         )
+
+
+def _checkpoint(path: Any, every: float | int, arguments: dict[str, Any]) -> Checkpoint | None:
+    return None if path is None else Checkpoint(path, every, _describe_all(arguments))
+
+
+def _identify(store: Checkpoint | None, **data: Any) -> None:
+    """Adds to the fingerprint of a checkpoint what tells the data from others."""
+    if store is not None:
+        store.fingerprint |= _describe_all(data)
+
+
+def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+        raise TypeError("fit writes no checkpoints inside of compiled functions: call it outside.")
+    return {name: describe(own) for name, own in arguments.items()}
 
 
 def _observable(model: Any) -> Any:
@@ -291,8 +345,25 @@ def _standard_prior(
 _make_problem = eqx.filter_jit(make_problem)
 
 
-def _check_starts(model: Any, key: Any, n_starts: int | None, starts: Any) -> Any:
-    """A batch of given points, or random keys for starts."""
+def _count_candidates(
+    model: Any, n_candidates: int, starts: Any, observed: Any, missing: str
+) -> int:
+    """How many random points each start is the best of."""
+    if n_candidates < 1:
+        raise ValueError(f"expected at least one candidate, got n_candidates = {n_candidates}.")
+    complete = observed is None and missing == "error"
+    tries = starts is None and complete and not _has_one_optimum(model) and model.is_exact
+    return n_candidates if tries else 1
+
+
+def _has_one_optimum(model: Any) -> bool:
+    return not isinstance(model, Conjugated) or model.is_quadratic
+
+
+def _check_starts(
+    model: Any, key: Any, n_starts: int | None, n_candidates: int, starts: Any
+) -> Any:
+    """A batch of given points, or random keys for all candidates for starts."""
     if starts is not None:
         if not hasattr(starts, "batch_shape"):
             return stack_points(starts)
@@ -300,11 +371,10 @@ def _check_starts(model: Any, key: Any, n_starts: int | None, starts: Any) -> An
     if key is None:
         raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
     if n_starts is None:
-        unique = not isinstance(model, Conjugated) or model.is_quadratic
-        n_starts = 1 if unique else 4
+        n_starts = 1 if _has_one_optimum(model) else 4
     if n_starts < 1:
         raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
-    return jax.random.split(key, n_starts)
+    return jax.random.split(key, n_starts * n_candidates)
 
 
 @eqx.filter_jit

@@ -148,11 +148,28 @@ class Learner:
         self.at_once = max(1, size // self.minibatch)
         self.known, self.seen, self.passes = batches.total, 0.0, 0
         self._blocks: Iterator[Block] | None = None
+        self._n_read = 0  # blocks, of the pass under way
 
     @property
     def total(self) -> float:
         """The sum of all weights, or of those seen so far in the first pass."""
         return max(self.seen, 1.0) if self.known is None else self.known
+
+    @property
+    def position(self) -> tuple[float, float, int, int]:
+        """Where in the data the next step begins."""
+        known = -1.0 if self.known is None else float(self.known)
+        return known, self.seen, self.passes, self._n_read
+
+    def go_to(self, position: tuple[float, float, int, int]) -> None:
+        """Goes on from a position; of the pass under way, what comes before is read again."""
+        known, self.seen, self.passes, self._n_read = position
+        self.known = None if known < 0 else known
+        if self._n_read:
+            self.passes -= 1  # which the pass counts when it begins
+            self._blocks = self._pass()
+            for _ in itertools.islice(self._blocks, self._n_read):
+                pass
 
     def problem(
         self, model: Any, prior: ConjugatePrior | None
@@ -193,8 +210,9 @@ class Learner:
             if self._blocks is None:
                 self._blocks = self._pass()
             block = next(self._blocks, None)
+            self._n_read += 1
             if block is None:
-                self._blocks = None
+                self._blocks, self._n_read = None, 0
                 if self.known is None:
                     self.known = self.seen
                 if self.interval is None:
@@ -273,6 +291,9 @@ def _learn_minibatch(
     prior = relative_prior(problem.prior, total)
     with invalid_as_nan():
         own = make_problem(problem.model, xs, shares, prior, jnp.inf, len(weights))
+        # Formulas of base measures may be in the default precision, whatever that of the data is.
+        measure = own.base_measure.astype(weights.dtype)
+        own = eqx.tree_at(lambda problem: problem.base_measure, own, measure)
         step = method.step(own, learnt.params, learnt.state)
     sane = jnp.isfinite(step.value) & (step.value < problem.ceiling) & all_finite(step.params)
     learnt_from = counts & sane & learnt.sane

@@ -67,12 +67,12 @@ def survey(family: Any, blocks: Iterable[Block], whole: bool, seed: int, size: i
         dtype = block.dtype if dtype is None else dtype
         weights = jnp.asarray(block.weights, dtype)
         inside, measure = inspect(family, to_devices(block.xs, dtype), weights)
+        refuse_outside(family, block, inside)
         weight = float(block.weights.sum())
         if weight > 0:
             own = collect_moments(family, block.xs, block.weights, whole)
             moments = own if moments is None else merge_moments(moments, own)
         reservoir.add(jax.tree.map(lambda leaf: leaf[: block.length], block.xs))  # noqa: B023
-        refuse_outside(family, block, inside)
         measures, total = measures + float(measure), total + weight
     if reservoir.rows is None:
         raise ValueError("expected at least one observation, got data without any.")
