@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
 from harmonium.geometry.point import Natural
+from harmonium.learning.devices import Devices
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.problem import Problem
 
@@ -104,6 +105,7 @@ def run_fit(
     tolerance: float,
     progress: bool | None,
     report: Callable[[int, Float[Array, " starts"]], str],
+    devices: Devices | None = None,
 ) -> Run:
     """Fits from a batch of starts, all at once.
 
@@ -111,7 +113,8 @@ def run_fit(
     progress; an interrupt from the keyboard ends it, and what is best so far is returned.
 
     **Arguments:** as those of `fit`, but `report`, which is called between chunks of steps with
-    their number and all objectives, and returns what the progress bar says.
+    their number and all objectives, and returns what the progress bar says; and `devices`, whose
+    processes have to take the same steps.
     """
     limit = jnp.asarray(tolerance, problem.base_measure.dtype)
     run = _begin(method, problem, starts, max_steps)
@@ -130,6 +133,8 @@ def run_fit(
             started = time.perf_counter()
             run = jax.block_until_ready(_advance(method, problem, run, jnp.asarray(until), limit))
             took = time.perf_counter() - started
+            if devices is not None:
+                took = devices.largest(took)
             if chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK:
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))

@@ -16,6 +16,7 @@ from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
+from harmonium.learning.devices import group_by_device, localized, spread_data, take_sample
 from harmonium.learning.engine import Run, is_valid, run_fit
 from harmonium.learning.methods import EM, Method, Result
 from harmonium.learning.prior import default_prior
@@ -30,6 +31,9 @@ from harmonium.learning.scaling import (
     standardization,
     standardize_data,
 )
+
+# How many observations starts and default priors look at, at most.
+SAMPLE_SIZE = 16_384
 
 MESSAGES = {
     Result.CONVERGED: "converged: a step gained less than the tolerance.",
@@ -136,6 +140,7 @@ def fit(
     progress: bool | None = None,
     callback: Callable[[int, float], None] | None = None,
     batch_size: int = BATCH_SIZE,
+    mesh: Any = None,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
 
@@ -163,7 +168,9 @@ def fit(
         or to 1, whichever is larger.
     - `progress`: whether to show a progress bar; by default at a terminal, after a second.
     - `callback`: called now and then with the number of steps taken and the best objective.
-    - `batch_size`: how many observations are processed at once.
+    - `batch_size`: how many observations are processed at once, on each device.
+    - `mesh`: a `jax.sharding.Mesh` over all of whose devices the data are to be spread. Data that
+        are sharded along their first axis stay as they are, and need none.
 
     **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
 
@@ -177,31 +184,36 @@ def fit(
             "fit takes at least one step and a tolerance that is not negative, got max_steps = "
             f"{max_steps}, tolerance = {tolerance}."
         )
-    data, observed = _check_data(model, data, observed, missing)
     family: Any = _observable(model)
+    data, weights, observed, devices = spread_data(family, data, weights, observed, mesh)
+    data, observed = _check_data(model, data, observed, missing)
     checked = _checked(family, data, observed)
     length, dtype = batch_length(checked), float_dtype(checked)
     shares = check_weights(weights, length, dtype)
     total = jnp.asarray(length if weights is None else jnp.sum(jnp.asarray(weights)), dtype)
-    numbers = as_numbers(data, checked)
+    numbers = as_numbers(data, checked) if devices is None else checked
     scaling = standardization(family, numbers, observed, shares) if scale else None
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
         xs = jax.vmap(family.conceal)(xs, observed)
     volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
-    volume = shares @ jnp.broadcast_to(volumes, length)
+    volume = jnp.sum(shares * volumes)
     ceiling = density_ceiling(scaling, xs, dtype)
     origin = _check_starts(model, key, n_starts, starts)
     scaling = jax.tree.map(jnp.asarray, scaling)
-    rows, row_shares = xs, shares
-    if observed is not None:
+    rows, row_shares, spread = xs, shares, devices
+    if observed is not None and devices is not None:
+        rows = group_by_device(devices, family, xs, observed)
+    elif observed is not None:
         rows = group_patterns(family, xs, observed)
     elif isinstance(model, Conjugated):
         rows, row_shares = model.condense(xs, shares)
+        spread = devices if batch_length(rows) == length else None
     prior = _check_prior(model, prior)
-    starting = _starting_points(model, origin, scaling, xs)
-    prior = _standard_prior(model, prior, scaling, xs, shares, total)
-    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
+    sample, sample_shares = take_sample(devices, xs, shares, SAMPLE_SIZE)
+    starting = _starting_points(model, origin, scaling, sample)
+    prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
+    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
 
     def report(n_steps: int, objectives: Array) -> str:
         best = float(jnp.nanmax(objectives) - volume)
@@ -209,8 +221,12 @@ def fit(
             callback(n_steps, best)
         return f"{best:.6g} nats"
 
-    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
+    if devices is not None and jax.process_index() > 0:
+        progress = False
+    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report, devices)
     result, succeeded = _finish(model, problem, run, scaling, volume, total)
+    if devices is not None:
+        result, succeeded = localized((result, succeeded))
     if not isinstance(succeeded, Tracer) and not bool(succeeded):
         raise ValueError(
             f"{model} can't be fitted: from every start the objective is not finite. "
