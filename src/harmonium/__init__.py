@@ -98,6 +98,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
+    from harmonium.harmoniums.sharding import shard_observable
     from harmonium.learning.evaluation import (
         Comparison,
         compare,
@@ -223,6 +224,7 @@ __all__ = [
     "observed_information",
     "principal_component_analysis",
     "pseudo_observations",
+    "shard_observable",
     "stack",
     "standard_errors",
 ]

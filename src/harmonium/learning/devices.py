@@ -15,7 +15,13 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import invalid_as_nan
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.harmoniums.patterns import Patterns, block_length, blocks_of, mask_keys
+from harmonium.harmoniums.patterns import (
+    Patterns,
+    block_length,
+    blocks_of,
+    group_patterns,
+    mask_keys,
+)
 
 
 class Devices(eqx.Module):
@@ -74,7 +80,7 @@ class Devices(eqx.Module):
         dtype = jax.dtypes.canonicalize_dtype(rows.dtype)
         size = -(-self.length // self.count) * self.count
 
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        def part(index: Any) -> np.ndarray:
             start, stop, _ = index[0].indices(size)
             own = np.asarray(rows[start:stop], dtype)
             missing = stop - start - len(own)
@@ -154,7 +160,6 @@ def take_rows(devices: Devices | None, xs: Any, rows: Array) -> Any:
     return devices.map(local, xs, PartitionSpec())
 
 
-@eqx.filter_jit
 def take_sample(
     devices: Devices | None, xs: Any, weights: Float[Array, " n"], size: int
 ) -> tuple[Any, Float[Array, " m"]]:
@@ -171,8 +176,14 @@ def take_sample(
     - `weights`: (N,), summing to one.
     - `size`: the largest length of the sample.
 
-    **Returns:** the sample, and its weights, which sum to one.
+    **Returns:** the sample, and its weights, which sum to one, as ordinary arrays.
     """
+    sample = _sample(devices, xs, weights, size)
+    return sample if devices is None else localized(sample)
+
+
+@eqx.filter_jit
+def _sample(devices: Devices | None, xs: Any, weights: Array, size: int) -> tuple[Any, Array]:
     length = batch_length(xs) if devices is None else devices.length
     if length <= size:
         return take_rows(devices, (xs, weights), jnp.arange(length))
@@ -275,13 +286,14 @@ def _devices(spread: list[Array], leaves: list[Any], mesh: Mesh | None) -> Devic
             f"axis, that of the observations, and no other; got {sharding}. Where observations "
             "have too many entries for one device, see shard_observable."
         )
-    if mesh is not None and mesh.devices.tolist() != sharding.mesh.devices.tolist():
+    own: Any = sharding.mesh
+    if mesh is not None and mesh.devices.tolist() != own.devices.tolist():
         raise ValueError(
-            f"the data are sharded over {sharding.mesh} already, not over {mesh}. Omit mesh=, or "
+            f"the data are sharded over {own} already, not over {mesh}. Omit mesh=, or "
             "pass data that lie on one device."
         )
     axes = rows if isinstance(rows, tuple) else (rows,)
-    return Devices(_automatic(sharding.mesh), axes, length)
+    return Devices(_automatic(own), axes, length)
 
 
 def _automatic(mesh: Mesh) -> Mesh:
@@ -289,12 +301,12 @@ def _automatic(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=types)
 
 
-def group_by_device(devices: Devices, family: Any, xs: Any, observed: Any) -> Patterns:
+def group_by_device(devices: Devices | None, family: Any, xs: Any, observed: Any) -> Patterns:
     """What `group_patterns` makes of each device's observations, in as many blocks on each.
 
     **Arguments:**
 
-    - `devices`: over which the observations are spread.
+    - `devices`: over which the observations are spread, or `None`.
     - `family`: of the observations.
     - `xs`: a batch of N observations, concealed.
     - `observed`: N masks, of the form `family.mask`.
@@ -302,6 +314,8 @@ def group_by_device(devices: Devices, family: Any, xs: Any, observed: Any) -> Pa
     **Returns:** patterns whose leaves are spread along their first axis; `slots` are places among
     the blocks of a device.
     """
+    if devices is None:
+        return group_patterns(family, xs, observed)
     rows, masks = _local_parts(xs), _local_parts(observed)
     keys = {device: mask_keys(own) for device, own in masks.items()}
     most = max(len(np.unique(own, axis=0)) for own in keys.values())
@@ -343,5 +357,13 @@ def _joined(devices: Devices, parts: Mapping[Any, Any]) -> Any:
 
 
 def localized(tree: Any) -> Any:
-    """Arrays that all devices hold as ordinary ones, which each process has for itself."""
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
+    """Arrays on many devices as ordinary ones, which each process has for itself."""
+
+    def whole(leaf: Array) -> Array:
+        if _is_spread(leaf):
+            sharding: Any = leaf.sharding
+            everywhere = NamedSharding(sharding.mesh, PartitionSpec())
+            leaf = jax.jit(lambda array: array, out_shardings=everywhere)(leaf)
+        return jnp.asarray(np.asarray(leaf))
+
+    return jax.tree.map(whole, tree)

@@ -15,8 +15,14 @@ from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
-from harmonium.learning.devices import group_by_device, localized, spread_data, take_sample
+from harmonium.harmoniums.patterns import Patterns, check_masks
+from harmonium.learning.devices import (
+    Devices,
+    group_by_device,
+    localized,
+    spread_data,
+    take_sample,
+)
 from harmonium.learning.engine import Run, is_valid, run_fit
 from harmonium.learning.methods import EM, Method, Result
 from harmonium.learning.prior import default_prior
@@ -201,16 +207,11 @@ def fit(
     ceiling = density_ceiling(scaling, xs, dtype)
     origin = _check_starts(model, key, n_starts, starts)
     scaling = jax.tree.map(jnp.asarray, scaling)
-    rows, row_shares, spread = xs, shares, devices
-    if observed is not None and devices is not None:
-        rows = group_by_device(devices, family, xs, observed)
-    elif observed is not None:
-        rows = group_patterns(family, xs, observed)
-    elif isinstance(model, Conjugated):
-        rows, row_shares = model.condense(xs, shares)
-        spread = devices if batch_length(rows) == length else None
+    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
     prior = _check_prior(model, prior)
     sample, sample_shares = take_sample(devices, xs, shares, SAMPLE_SIZE)
+    if devices is not None:
+        scaling, volume, total = localized((scaling, volume, total))
     starting = _starting_points(model, origin, scaling, sample)
     prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
@@ -270,6 +271,20 @@ def _checked(family: Any, data: Any, observed: Any) -> Any:
     masks = check_masks(family, observed, batch_length(xs))
     xs = jax.vmap(family.conceal)(xs, masks)
     return family.check_data(xs)
+
+
+def _reduced(
+    model: Any, devices: Devices | None, xs: Any, shares: Array, observed: Any
+) -> tuple[Any, Array, Devices | None]:
+    """What the steps of a fit look at, its weights, and the devices over which it is spread."""
+    if observed is not None:
+        return group_by_device(devices, _observable(model), xs, observed), shares, devices
+    if not isinstance(model, Conjugated):
+        return xs, shares, devices
+    rows, row_shares = model.condense(xs, shares)
+    if devices is not None and batch_length(rows) < batch_length(xs):
+        return *localized((rows, row_shares)), None
+    return rows, row_shares, devices
 
 
 def _as_arrays(xs: Any, dtype: Any) -> Any:
