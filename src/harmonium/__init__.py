@@ -99,6 +99,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
     from harmonium.harmoniums.sharding import shard_observable
+    from harmonium.lazy import load as __getattr__  # noqa: F401 (Python calls it)
+    from harmonium.learning.batches import Batches
     from harmonium.learning.evaluation import (
         Comparison,
         compare,
@@ -107,6 +109,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     )
     from harmonium.learning.fit import Fit, fit
     from harmonium.learning.methods import EM, Gradient, Method, NaturalGradient, Result
+    from harmonium.learning.online import OnlineEM
     from harmonium.learning.prior import pseudo_observations
     from harmonium.learning.problem import ConjugatePrior
 
@@ -117,6 +120,7 @@ __all__ = [
     "AffineMap",
     "AffinePoint",
     "Attached",
+    "Batches",
     "Bernoulli",
     "Bernoullis",
     "Beside",
@@ -184,6 +188,7 @@ __all__ = [
     "NormalCovarianceEmbedding",
     "Null",
     "ObservableEmbedding",
+    "OnlineEM",
     "Pair",
     "Parallel",
     "PartialConjugation",

@@ -269,7 +269,7 @@ def test_wrong_coordinates(model, name):
         call(s, wrong)
     message = message_of(caught.value)
     assert {NATURAL: "Natural", MEAN: "Mean"}[kind] in message
-    assert f"{kind.dual.value} point of {wrong.manifold!r}" in message
+    assert f"{kind.dual.value} point of {wrong.manifold}" in message
 
 
 @pytest.mark.parametrize(("model", "name"), _cases(CHECKED))
@@ -296,7 +296,7 @@ def _expected_manifold(s: Subject, name: str) -> str:
         "from_levels lower": lambda m: m.lwr_hrm,
         "from_levels upper": lambda m: m.prr_upr_hrm,
     }.get(name, lambda m: m)
-    return repr(own(s.model))
+    return str(own(s.model))
 
 
 @pytest.mark.parametrize(("model", "name"), _cases(CHECKED))

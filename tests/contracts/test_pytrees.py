@@ -60,7 +60,7 @@ def test_copies_of_models_are_equal(name, kind):
     other = COPIES[kind](model)
     assert other == model
     assert hash(other) == hash(model)
-    assert repr(other) == repr(model)
+    assert str(other) == str(model) and repr(other) == repr(model)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -94,9 +94,9 @@ def test_models_and_points_cannot_be_changed(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_reprs_of_models_make_models(name):
+def test_models_are_shown_as_the_code_that_makes_them(name):
     model = MODELS[name]()
-    assert eval(repr(model), vars(hm)) == model
+    assert eval(str(model), vars(hm)) == model
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_reprs_of_models_make_models(name):
     ],
     ids=["normal", "categorical", "product", "mixture", "hierarchy", "embedding"],
 )
-def test_reprs_of_models(model, expected):
-    assert repr(model()).startswith(expected)
-    assert repr(model()).count("(") == repr(model()).count(")")
+def test_models_are_shown_in_one_line(model, expected):
+    assert str(model()).startswith(expected) and "\n" not in str(model())
+    assert str(model()).count("(") == str(model()).count(")")
 
 
 def _lines(text: str) -> str:

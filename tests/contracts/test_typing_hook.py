@@ -74,7 +74,7 @@ def test_messages_about_large_models_are_short():
         s.model.log_observable_density(s.mean, s.x.observable)
     lines = str(caught.value).splitlines()
     assert len(lines) < 20
-    assert f"Actual value: mean point of {s.model!r} (to_natural converts it)" in lines
+    assert f"Actual value: mean point of {s.model} (to_natural converts it)" in lines
 
 
 def test_wrong_shapes_are_explained():

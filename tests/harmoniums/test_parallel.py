@@ -14,7 +14,7 @@ def test_parts_are_conjugated_harmoniums(build):
         build()
     with pytest.raises(TypeError, match="Normal"):
         build(FACTORS, hm.Normal(2))
-    assert repr(build(FACTORS, FACTORS)).startswith(f"{build.__name__}(LinearGaussianModel")
+    assert str(build(FACTORS, FACTORS)).startswith(f"{build.__name__}(LinearGaussianModel")
 
 
 def test_views_share_their_latent():

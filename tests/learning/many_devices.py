@@ -1,4 +1,4 @@
-"""Fits on eight devices are those on one. `test_devices.py` runs this file where there are eight."""
+"""Fits on eight devices are those on one; `test_devices.py` runs this where there are eight."""
 
 import os
 import re
@@ -20,6 +20,7 @@ XS = RANDOM.normal(size=(83, 2)) @ [[1.0, 0.5], [0.0, 2.0]] + [3.0, -1.0]
 WEIGHTS = RANDOM.integers(0, 3, 83)
 OBSERVED = RANDOM.random(XS.shape) > 0.2
 MIXTURE = hm.Mixture(hm.Normal(2, hm.Diagonal()), 2)
+RECORDS = hm.Mixture(hm.Product(hm.Normal(2, hm.Diagonal()), hm.Poisson()), 2)
 SETTINGS = {"key": KEY, "max_steps": 8, "tolerance": 0.0}
 COLLECTIVES = r"= (.+?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\S*\("
 
@@ -61,7 +62,7 @@ CASES = {
     "hierarchy": (hm.hierarchical_mixture_of_gaussians(2, 1, 2), XS, {}),
     "no latents": (hm.Gamma(), np.exp(XS[:, 0]), {}),
     "records": (
-        hm.Mixture(hm.Product(hm.Normal(2, hm.Diagonal()), hm.Poisson()), 2),
+        RECORDS,
         (XS, WEIGHTS),
         {},
     ),

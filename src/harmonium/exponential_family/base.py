@@ -104,6 +104,13 @@ class ExponentialFamily(Manifold):
         statistics = jax.vmap(self.sufficient_statistic)(xs)
         return flatten_rows(statistics).astype(dtype)
 
+    def features(self, xs: Any) -> Float[Array, "n d"]:
+        """Vectors whose distances say how alike a batch of observations are; a hook.
+
+        By default their sufficient statistics.
+        """
+        return flatten_rows(jax.vmap(self.sufficient_statistic)(xs))
+
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.
 
@@ -238,7 +245,7 @@ class Differentiable(ExponentialFamily, Latent):
 
         Mathematically, $\theta = \arg\max_\theta \theta \cdot \eta - \psi(\theta)$. A performance
         hook: families with a closed form have it here; otherwise the convex dual is solved
-        numerically, see [`harmonium.exponential_family.duality.solve_dual`][].
+        numerically, see `solve_dual` in `exponential_family.duality`.
 
         **Arguments:**
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
+from harmonium.exponential_family.outline import Dependence, Variable
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Natural
 
@@ -13,6 +14,24 @@ class Latent(Manifold):
 
     Most families have neither a category at their top nor a normal distribution.
     """
+
+    def variables(self, is_latent: bool = False) -> Any:
+        """The variables of an observation: one, or as many as there are, in its structure.
+
+        A hook of products and harmoniums, which have several.
+
+        **Arguments:**
+
+        - `is_latent`: whether this is the family of something latent.
+        """
+        return Variable(self, is_latent)
+
+    def dependences(self, variables: Any) -> tuple[Dependence, ...]:
+        """Which of the variables, as `variables` returns them, depends on which directly.
+
+        A hook of products and harmoniums.
+        """
+        return ()
 
     def top_marginal(self, point: Natural) -> Natural | None:
         """The distribution of the categorical at the top of a hierarchy, of which this is one.

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.generative import Generative
+from harmonium.exponential_family.outline import Dependence
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, flatten_rows
 from harmonium.geometry.product import AbstractProduct, ProductPoint
 from harmonium.geometry.structure import AnyArray, Structure
@@ -42,14 +43,22 @@ class Product(AbstractProduct, Differentiable, Generative):
             raise ValueError("a product needs at least one family.")
         self.parts = parts
 
-    def __repr__(self) -> str:
-        return f"Product({', '.join(map(repr, self.parts))})"
+    def __str__(self) -> str:
+        return f"Product({', '.join(map(str, self.parts))})"
 
     def _map(self, function: Any, *tuples: tuple) -> tuple:
         return tuple(function(*args) for args in zip(self.parts, *tuples, strict=True))
 
     def _mean(self, components: tuple) -> Mean:
         return ProductPoint(components, self, Coordinates.MEAN)
+
+    def variables(self, is_latent: bool = False) -> Any:
+        """Those of the parts."""
+        return self._map(lambda part: part.variables(is_latent))
+
+    def dependences(self, variables: Any) -> tuple[Dependence, ...]:
+        """Those of the parts, which are independent of each other."""
+        return sum(self._map(lambda part, own: part.dependences(own), variables), ())
 
     @property
     def observation(self) -> Any:
@@ -106,6 +115,10 @@ class Product(AbstractProduct, Differentiable, Generative):
         pairs = [part.pair_statistics(own, x) for part, own, x in triples if not part.is_flat]
         product = self._flat_rows(xs, columns.dtype) @ columns.T
         return functools.reduce(operator.add, pairs, product)
+
+    def features(self, xs: Any) -> Float[Array, "n d"]:
+        """Those of the parts side by side."""
+        return jnp.concatenate(self._map(lambda part, x: part.features(x), xs), axis=1)
 
     @property
     def mask(self) -> Any:
@@ -322,6 +335,11 @@ class Replicated(Differentiable, Generative):
             return super().pair_statistics(points, xs)
         pairs = jax.vmap(self.family.pair_statistics, (1, 1), 0)(points.replicas, xs)
         return jnp.sum(pairs, axis=0)
+
+    def features(self, xs: Any) -> Float[Array, "n d"]:
+        """Those of the replicas side by side."""
+        columns = jax.vmap(self.family.features, 1, 1)(xs)
+        return columns.reshape(len(columns), -1)
 
     @property
     def mask(self) -> Any:

@@ -210,7 +210,11 @@ def map_translations(
     """The default of `translations`: one point at a time, mapped over points and shifts."""
 
     def over_both(function: Callable) -> Any:
-        return jax.vmap(jax.vmap(function, (0, None)), (None, 0))(points, shifts)
+        if len(points) > 1:
+            return jax.vmap(jax.vmap(function, (0, None)), (None, 0))(points, shifts)
+        # Reductions along the last of three axes are slower where the middle one has length 1.
+        rows = jax.vmap(function, (None, 0))(points[0], shifts)
+        return jax.tree.map(lambda leaf: leaf[:, None], rows)
 
     means = over_both(lambda p, s: family.to_mean(translate(p, s)))
 

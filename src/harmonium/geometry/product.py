@@ -50,8 +50,8 @@ def check_kinds(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifo
     """Checks that the parts of a point have the manifolds and coordinates of the whole."""
     if tuple(point.manifold for point in points) != manifolds:
         raise TypeError(
-            f"a point of {whole.manifold} consists of points of {', '.join(map(repr, manifolds))}; "
-            f"got points of {', '.join(repr(point.manifold) for point in points)}."
+            f"a point of {whole.manifold} consists of points of {', '.join(map(str, manifolds))}; "
+            f"got points of {', '.join(str(point.manifold) for point in points)}."
         )
     if any(point.coordinates is not whole.coordinates for point in points):
         raise TypeError(

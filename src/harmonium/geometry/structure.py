@@ -65,13 +65,17 @@ class Structure(eqx.Module):
             return True
         return isinstance(other, Structure) and _flat_key(self) == _flat_key(other)
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
+        """The structure in one line, as the code that makes it."""
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return f"{type(self).__name__}({', '.join(repr(v) for v in values if v is not None)})"
+        return f"{type(self).__name__}({', '.join(_text(v) for v in values if v is not None)})"
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __pdoc__(self, **kwargs: Any) -> wl.AbstractDoc:
         """How error messages of type checks show this."""
-        return wl.TextDoc(repr(self))
+        return wl.TextDoc(str(self))
 
 
 _read_key, _read_hash = Structure._key.__get__, Structure._hash.__get__
@@ -87,6 +91,12 @@ def _flat_key(structure):
         key = (type(structure), *(key for value in values for key in _flatten(value)))
         object.__setattr__(structure, "_key", key)
         return key
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    return str(value) if isinstance(value, Structure) else repr(value)
 
 
 def _flatten(value: Any) -> tuple:

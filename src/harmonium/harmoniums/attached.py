@@ -6,6 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.outline import Dependence
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
@@ -94,6 +95,10 @@ class Attached(Conjugated):
     def is_quadratic(self) -> bool:
         """No: of the rest of the latents nothing is known."""
         return False
+
+    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+        """Those of the attached harmonium, with a part of the latents."""
+        return self.hrm_man.interactions(self.lat_emb.observe(latents), observables)
 
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
         self.lkl_man.check_single(likelihood)

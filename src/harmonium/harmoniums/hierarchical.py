@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.outline import Dependence
 from harmonium.families.normal import Normal
 from harmonium.geometry.diagonal import Diagonal
 from harmonium.geometry.embedding import (
@@ -102,6 +103,10 @@ class Hierarchical(Conjugated):
     def is_quadratic(self) -> bool:
         """If both levels are jointly Gaussian."""
         return self.lwr_hrm.is_quadratic and self.upr_hrm.is_quadratic
+
+    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+        """Those of the lower harmonium, with what the upper one observes."""
+        return self.lwr_hrm.interactions(latents.observable, observables)
 
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
         self.lkl_man.check_single(likelihood)

@@ -12,8 +12,9 @@ from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
 from harmonium.exponential_family.checks import require
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.latent import find_top
+from harmonium.exponential_family.outline import Dependence, all_pairs, describe
 from harmonium.geometry.point import Natural
-from harmonium.harmoniums.harmonium import Harmonium
+from harmonium.harmoniums.harmonium import Harmonium, Joint
 
 
 class Channel(eqx.Module):
@@ -40,6 +41,25 @@ class ExactMarginals(Harmonium, Differentiable, Generative):
     What is observed side by side, as by `hm.Parallel`, is a tuple of vectors. Where its marginal is
     normal it is that of one vector, in which these are joined in their order.
     """
+
+    # --- which variables there are
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+    def variables(self, is_latent: bool = False) -> Joint:
+        """A `Joint` of the variables of `obs_man` and `pst_man`."""
+        return Joint(self.obs_man.variables(is_latent), self.pst_man.variables(True))
+
+    def dependences(self, variables: Joint) -> tuple[Dependence, ...]:
+        """Of the observables on the latents, and what is within each."""
+        observables, latents = variables
+        within = self.obs_man.dependences(observables) + self.pst_man.dependences(latents)
+        return self.interactions(latents, observables) + within
+
+    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+        """Which observables depend on which latents directly; a hook, by default all on all."""
+        return all_pairs(latents, observables)
 
     # --- what conjugation supplies
 

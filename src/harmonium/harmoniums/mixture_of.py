@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_close, require
+from harmonium.exponential_family.outline import Dependence, all_pairs, differing
 from harmonium.geometry.block_map import BlockMapPoint
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
@@ -82,10 +83,10 @@ class MixtureOf(Conjugated):
                 f"{harmonium.obs_man}: these must be the same."
             )
 
-    def __repr__(self) -> str:
-        parts = [repr(self.harmonium), str(self.n_components)]
+    def __str__(self) -> str:
+        parts = [str(self.harmonium), str(self.n_components)]
         if not isinstance(self.obs_emb, IdentityEmbedding):
-            parts.append(repr(self.obs_emb))
+            parts.append(str(self.obs_emb))
         if self.shares_interaction:
             parts.append("shares_interaction=True")
         return f"MixtureOf({', '.join(parts)})"
@@ -131,6 +132,14 @@ class MixtureOf(Conjugated):
     def is_quadratic(self) -> bool:
         """Never."""
         return False
+
+    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+        """Those of the components, and of all that is observed with the category."""
+        interacting = 0 if self.shares_interaction else self.harmonium.int_man.dim
+        total = self.obs_man.dim + self.harmonium.int_man.dim
+        note = differing(self.obs_emb.sub_man.dim + interacting, total)
+        within = self.harmonium.interactions(latents.observable, observables)
+        return within + all_pairs(latents.latent, observables, note)
 
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
         self.lkl_man.check_single(likelihood)

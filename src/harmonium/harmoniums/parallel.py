@@ -11,6 +11,7 @@ from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.outline import Dependence
 from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
 from harmonium.families.categorical import Categorical
@@ -46,8 +47,8 @@ class SideBySide(Conjugated):
     harmoniums: AbstractVar[tuple]
     marginal_interaction: AbstractVar[Any]
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self.harmoniums))})"
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(str, self.harmoniums))})"
 
     @cached_property
     def obs_man(self) -> Product:
@@ -175,6 +176,11 @@ class Parallel(SideBySide):
         """The embedding that the parts share."""
         return self.harmoniums[0].pst_prr_emb
 
+    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+        """Those of all parts with the latents that they share."""
+        pairs = zip(self.harmoniums, observables, strict=True)
+        return sum((part.interactions(latents, own) for part, own in pairs), ())
+
     @cached_property
     def int_man(self) -> BlockMap:
         """One block for each part, into its component of the observable."""
@@ -297,6 +303,11 @@ class Beside(SideBySide):
         if all(part.is_symmetric for part in self.harmoniums):
             return IdentityEmbedding(self.pst_man)
         return ProductEmbedding(*(part.pst_prr_emb for part in self.harmoniums))
+
+    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+        """Those of each part with its own latents."""
+        triples = zip(self.harmoniums, latents, observables, strict=True)
+        return sum((part.interactions(z, x) for part, z, x in triples), ())
 
     @cached_property
     def int_man(self) -> BlockMap:

@@ -37,8 +37,8 @@ def shard_observable(params: Point, mesh: Any, axis: str) -> Point:
     length = _observable_length(params)
     if length % mesh.shape[axis]:
         raise ValueError(
-            f"{length} entries can't be spread evenly over {mesh.shape[axis]} devices. Use a number "
-            "of devices that divides the number of entries."
+            f"{length} entries can't be spread evenly over {mesh.shape[axis]} devices. Use a "
+            "number of devices that divides the number of entries."
         )
 
     def spread(leaf: Any) -> Any:

@@ -22,6 +22,7 @@ from harmonium.harmoniums.patterns import (
     group_patterns,
     mask_keys,
 )
+from harmonium.learning.batches import Batches
 
 
 class Devices(eqx.Module):
@@ -76,6 +77,8 @@ class Devices(eqx.Module):
         if _is_spread(leaf):
             return self._relocated(leaf)
         rows = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+        if len(rows) != self.length:
+            raise ValueError(f"expected {self.length} rows, as many as others, got {len(rows)}.")
         last = rows[-1:] if padding is None else np.asarray(padding, rows.dtype)[None]
         dtype = jax.dtypes.canonicalize_dtype(rows.dtype)
         size = -(-self.length // self.count) * self.count
@@ -178,8 +181,7 @@ def take_sample(
 
     **Returns:** the sample, and its weights, which sum to one, as ordinary arrays.
     """
-    sample = _sample(devices, xs, weights, size)
-    return sample if devices is None else localized(sample)
+    return localized(_sample(devices, xs, weights, size))
 
 
 @eqx.filter_jit
@@ -239,6 +241,8 @@ def spread_data(
     """
     if mesh is not None and not isinstance(mesh, Mesh):
         raise TypeError(f"fit takes a jax.sharding.Mesh as mesh, got {type(mesh).__name__}.")
+    if mesh is not None and isinstance(data, Batches):
+        raise TypeError("fit spreads arrays over a mesh, but no data that are read batch by batch.")
     spread = [leaf for leaf in jax.tree.leaves(data) if _is_spread(leaf)]
     if isinstance(data, Patterns) or (mesh is None and not spread):
         return data, weights, observed, None
@@ -249,6 +253,7 @@ def spread_data(
         leaves = structure.flatten_up_to(data)
     except ValueError:
         leaves = structure.flatten_up_to(family.check_form(data))  # which says what is wrong
+    leaves = [leaf if hasattr(leaf, "shape") else np.asarray(leaf) for leaf in leaves]
     devices = _devices(spread, leaves, mesh)
     placed = structure.unflatten([devices.place(leaf) for leaf in leaves])
     if observed is not None:
@@ -274,7 +279,7 @@ def _is_spread(leaf: Any) -> bool:
 
 def _devices(spread: list[Array], leaves: list[Any], mesh: Mesh | None) -> Devices:
     """The devices that arrays are on, or those of the mesh."""
-    length = len(leaves[0])
+    length = batch_length(leaves)
     if not spread:
         assert mesh is not None
         return Devices(_automatic(mesh), mesh.axis_names, length)
@@ -356,14 +361,23 @@ def _joined(devices: Devices, parts: Mapping[Any, Any]) -> Any:
     return jax.tree.map(join, *parts.values())
 
 
+def everywhere(devices: Devices | None, tree: Any) -> Any:
+    """Arrays that all processes have, on each of the devices, if there are any."""
+    if devices is None:
+        return tree
+    return jax.device_put(tree, NamedSharding(devices.mesh, PartitionSpec()))
+
+
 def localized(tree: Any) -> Any:
     """Arrays on many devices as ordinary ones, which each process has for itself."""
 
-    def whole(leaf: Array) -> Array:
+    def whole(leaf: Any) -> Any:
+        if isinstance(leaf, Tracer) or not isinstance(leaf, jax.Array):
+            return leaf
         if _is_spread(leaf):
             sharding: Any = leaf.sharding
-            everywhere = NamedSharding(sharding.mesh, PartitionSpec())
-            leaf = jax.jit(lambda array: array, out_shardings=everywhere)(leaf)
-        return jnp.asarray(np.asarray(leaf))
+            replicated = NamedSharding(sharding.mesh, PartitionSpec())
+            leaf = jax.jit(lambda array: array, out_shardings=replicated)(leaf)
+        return leaf if len(leaf.sharding.device_set) == 1 else jnp.asarray(np.asarray(leaf))
 
     return jax.tree.map(whole, tree)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
-from harmonium.geometry.point import Natural
-from harmonium.learning.devices import Devices
+from harmonium.geometry.point import Mean, Natural
+from harmonium.learning.devices import everywhere, localized
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.problem import Problem
 
@@ -68,7 +68,21 @@ def advance(
 
 def _step(method: Method, problem: Problem, run: Run, tolerance: Float[Array, ""]) -> Run:
     with invalid_as_nan():
-        step = method.step(problem, run.params, run.state)
+        mean, value = problem.expectation(run.params)
+    return accept(method, problem, run, mean, value, tolerance)
+
+
+def accept(
+    method: Method,
+    problem: Problem,
+    run: Run,
+    mean: Mean,
+    value: Float[Array, ""],
+    tolerance: Float[Array, ""],
+) -> Run:
+    """A step of one start, given the E-step at its point, and whether the fit ends with it."""
+    with invalid_as_nan():
+        step = method.propose(problem, run.params, run.state, mean, value)
     sane = jnp.isfinite(step.value) & (step.value < problem.ceiling)
     valid = sane & jnp.logical_not(step.rejected)
     better = valid & (step.value > run.value)
@@ -91,9 +105,10 @@ def _begin(method: Method, problem: Problem, starts: Natural, max_steps: int) ->
 
 
 @eqx.filter_jit
-def _advance(
+def advance_all(
     method: Method, problem: Problem, run: Run, until: Int[Array, ""], tolerance: Float[Array, ""]
 ) -> Run:
+    """`advance` for a batch of starts."""
     return jax.vmap(lambda one: advance(method, problem, one, until, tolerance))(run)
 
 
@@ -104,45 +119,59 @@ def run_fit(
     max_steps: int,
     tolerance: float,
     progress: bool | None,
-    report: Callable[[int, Float[Array, " starts"]], str],
-    devices: Devices | None = None,
+    report: Callable[[Run], str],
+    take_steps: Callable[..., Run] = advance_all,
+    first_chunk: int = FIRST_CHUNK,
 ) -> Run:
     """Fits from a batch of starts, all at once.
 
     Inside of compiled functions it is one loop. Outside, it is interrupted now and then to show
     progress; an interrupt from the keyboard ends it, and what is best so far is returned.
 
-    **Arguments:** as those of `fit`, but `report`, which is called between chunks of steps with
-    their number and all objectives, and returns what the progress bar says; and `devices`, whose
-    processes have to take the same steps.
+    **Arguments:** as those of `fit`, but
+
+    - `report`: called between chunks of steps, returns what the progress bar says.
+    - `take_steps`: `advance` for a batch of starts.
+    - `first_chunk`: how many steps to take before the first report.
     """
     limit = jnp.asarray(tolerance, problem.base_measure.dtype)
-    run = _begin(method, problem, starts, max_steps)
+    run = everywhere(problem.devices, _begin(method, problem, starts, max_steps))
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return _advance(method, problem, run, jnp.asarray(max_steps), limit)
-    until = 0
+        return take_steps(method, problem, run, jnp.asarray(max_steps), limit)
+    until, n_steps = 0, 0
     disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
     with (
         tqdm(total=max_steps, desc="fit", unit="step", disable=disable, delay=delay) as bar,
-        contextlib.suppress(KeyboardInterrupt),
+        _interruptible(lambda: n_steps > 0),
     ):
-        chunk = FIRST_CHUNK
+        chunk = first_chunk
         while until < max_steps and bool(jnp.any(run.code == Result.RUNNING)):
             until = min(max_steps, until + chunk)
             started = time.perf_counter()
-            run = jax.block_until_ready(_advance(method, problem, run, jnp.asarray(until), limit))
+            run = take_steps(method, problem, run, jnp.asarray(until), limit)
+            run = jax.block_until_ready(run)
             took = time.perf_counter() - started
-            if devices is not None:
-                took = devices.largest(took)
-            if chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK:
+            if problem.devices is not None:  # whose processes have to take the same steps
+                took = problem.devices.largest(took)
+            if chunk > first_chunk or took < SECONDS_A_CHUNK:
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))
             n_steps = int(jnp.max(run.n_steps))
-            bar.set_postfix_str(report(n_steps, run.value), refresh=False)
+            bar.set_postfix_str(report(localized(run)), refresh=False)
             bar.update(n_steps - bar.n)
     code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)
-    return eqx.tree_at(lambda r: r.code, run, code)
+    return localized(eqx.tree_at(lambda r: r.code, run, code))
+
+
+@contextlib.contextmanager
+def _interruptible(has_begun: Callable[[], bool]) -> Iterator[None]:
+    """Ends quietly at an interrupt from the keyboard, if there is anything to return."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not has_begun():
+            raise
 
 
 def is_valid(run: Run) -> Bool[Array, "..."]:

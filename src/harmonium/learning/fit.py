@@ -1,13 +1,13 @@
 """Fitting models to data."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
 from harmonium.exponential_family.checks import check_weights
@@ -16,6 +16,7 @@ from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns, check_masks
+from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.devices import (
     Devices,
     group_by_device,
@@ -23,109 +24,23 @@ from harmonium.learning.devices import (
     spread_data,
     take_sample,
 )
-from harmonium.learning.engine import Run, is_valid, run_fit
-from harmonium.learning.methods import EM, Method, Result
+from harmonium.learning.engine import Run, run_fit
+from harmonium.learning.methods import EM, Method
+from harmonium.learning.online import Learner, OnlineEM, first_block
+from harmonium.learning.outcome import Fit, best_point, finish
 from harmonium.learning.prior import default_prior
-from harmonium.learning.problem import ConjugatePrior, Problem, make_problem
+from harmonium.learning.problem import ConjugatePrior, make_problem
 from harmonium.learning.scaling import (
     Scaling,
     as_numbers,
     density_ceiling,
     log_volumes,
-    push_back,
     push_into,
     standardization,
     standardize_data,
 )
-
-# How many observations starts and default priors look at, at most.
-SAMPLE_SIZE = 16_384
-
-MESSAGES = {
-    Result.CONVERGED: "converged: a step gained less than the tolerance.",
-    Result.STEP_LIMIT: (
-        "not converged: the steps ran out. Raise max_steps, loosen the tolerance, or use "
-        "EM('squarem')."
-    ),
-    Result.DIVERGED: (
-        "diverged: the objective is not finite any more, and the best point before is returned. "
-        "Lower the learning rate, or use EM."
-    ),
-    Result.DEGENERATE: (
-        "degenerate: a covariance became singular, or a component lost all its data. Use a prior, "
-        "fewer components, or a simpler covariance; remove constant columns."
-    ),
-    Result.INTERRUPTED: "interrupted: the best point so far is returned.",
-}
-
-
-class Fit(eqx.Module):
-    """The result of `fit`.
-
-    Log-likelihoods and objectives are averages over observations, in nats. Values of a single fit
-    are those of the best start; `all_...` have a leading axis for starts.
-
-    **Fields:**
-
-    - `params`: natural, the fitted parameters.
-    - `log_likelihood`: the average log density of the data.
-    - `objective`: what was maximised: the same, and the log prior if there is one.
-    - `history`: (max_steps,), the best objective after each step, NaN for steps not taken.
-    - `n_steps`: how many steps were taken.
-    - `code`: a `Result`, as an integer.
-    - `all_params`, `all_objectives`, `all_histories`, `all_steps`, `all_codes`: of all starts.
-    - `total_weight`: the number of observations, or the sum of their weights.
-    """
-
-    params: Natural
-    log_likelihood: Float[Array, ""]
-    objective: Float[Array, ""]
-    history: Float[Array, " steps"]
-    n_steps: Int[Array, ""]
-    code: Int[Array, ""]
-    all_params: Natural
-    all_objectives: Float[Array, " starts"]
-    all_histories: Float[Array, "starts steps"]
-    all_steps: Int[Array, " starts"]
-    all_codes: Int[Array, " starts"]
-    total_weight: Float[Array, ""]
-
-    @property
-    def result(self) -> Result:
-        """How the best start ended."""
-        return Result(int(self.code))
-
-    @property
-    def converged(self) -> bool:
-        """Whether the best start converged."""
-        return self.result is Result.CONVERGED
-
-    @property
-    def message(self) -> str:
-        """How the best start ended, and what to do about it."""
-        return f"{MESSAGES[self.result]} Steps: {int(self.n_steps)}."
-
-    @property
-    def aic(self) -> Float[Array, ""]:
-        r"""Akaike's information criterion, $2 d - 2 \log L$; smaller is better."""
-        return 2 * self._dim - 2 * self.total_weight * self.log_likelihood
-
-    @property
-    def bic(self) -> Float[Array, ""]:
-        r"""The Bayesian information criterion, $d \log N - 2 \log L$; smaller is better."""
-        dim = self._dim * jnp.log(self.total_weight)
-        return dim - 2 * self.total_weight * self.log_likelihood
-
-    @property
-    def _dim(self) -> int:
-        model: Any = self.params.manifold
-        return model.dim
-
-    def __repr__(self) -> str:
-        if isinstance(self.code, Tracer):
-            return f"Fit({self.params.manifold})"
-        value = float(self.log_likelihood)
-        return f"Fit({self.params.manifold}: {value:.6g} nats per observation, {self.message})"
+from harmonium.learning.streams import Stream, prepare, progress_bar, relative_prior
+from harmonium.learning.survey import sample_size, survey
 
 
 def fit(
@@ -145,6 +60,7 @@ def fit(
     tolerance: float = 1e-6,
     progress: bool | None = None,
     callback: Callable[[int, float], None] | None = None,
+    monitor: Callable[[int, Natural], None] | None = None,
     batch_size: int = BATCH_SIZE,
     mesh: Any = None,
 ) -> Fit:
@@ -157,9 +73,11 @@ def fit(
     **Arguments:**
 
     - `model`: a conjugated harmonium, or a family without latents.
-    - `data`: a batch of N observations of the model's observable.
+    - `data`: a batch of N observations of the model's observable. A NumPy memory map, or
+        `Batches`, is read batch by batch, once a step, and never is in memory as a whole.
     - `key`: a JAX random key for the starts; not needed where `starts` are given.
-    - `method`: `EM()`, `EM("squarem")`, `Gradient(optimiser)` or `NaturalGradient(learning_rate)`.
+    - `method`: `EM()`, `EM("squarem")`, `Gradient(optimiser)`, `NaturalGradient(learning_rate)`,
+        or `OnlineEM()`, which takes a small step for each of many minibatches.
     - `n_starts`: how many random starts near the data; by default 4 where there are several
         optima, one where there is one.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
@@ -174,6 +92,7 @@ def fit(
         or to 1, whichever is larger.
     - `progress`: whether to show a progress bar; by default at a terminal, after a second.
     - `callback`: called now and then with the number of steps taken and the best objective.
+    - `monitor`: called then with the number of steps taken and the best parameters so far.
     - `batch_size`: how many observations are processed at once, on each device.
     - `mesh`: a `jax.sharding.Mesh` over all of whose devices the data are to be spread. Data that
         are sharded along their first axis stay as they are, and need none.
@@ -191,7 +110,19 @@ def fit(
             f"{max_steps}, tolerance = {tolerance}."
         )
     family: Any = _observable(model)
+    prior = _check_prior(model, prior)
+    origin = _check_starts(model, key, n_starts, starts)
     data, weights, observed, devices = spread_data(family, data, weights, observed, mesh)
+    if devices is not None:
+        progress = _check_spread(method, progress)
+    settings = _Settings(
+        method, origin, prior, scale, max_steps, tolerance, progress, callback, monitor, batch_size
+    )
+    batches = as_batches(data, weights) if devices is None else None
+    if batches is not None or isinstance(method, OnlineEM):
+        _refuse_masks(observed, missing)
+        batches = array_batches(family, data, weights) if batches is None else batches
+        return _fit_batches(model, batches, key, settings)
     data, observed = _check_data(model, data, observed, missing)
     checked = _checked(family, data, observed)
     length, dtype = batch_length(checked), float_dtype(checked)
@@ -205,35 +136,107 @@ def fit(
     volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
     volume = jnp.sum(shares * volumes)
     ceiling = density_ceiling(scaling, xs, dtype)
-    origin = _check_starts(model, key, n_starts, starts)
-    scaling = jax.tree.map(jnp.asarray, scaling)
+    scaling, volume, total = localized((jax.tree.map(jnp.asarray, scaling), volume, total))
     rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
-    prior = _check_prior(model, prior)
-    sample, sample_shares = take_sample(devices, xs, shares, SAMPLE_SIZE)
-    if devices is not None:
-        scaling, volume, total = localized((scaling, volume, total))
+    sample, sample_shares = take_sample(devices, xs, shares, sample_size(family, batch_size))
     starting = _starting_points(model, origin, scaling, sample)
     prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
+    report = _reporter(model, scaling, volume, settings)
+    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
+    return finish(model, problem, run, scaling, volume, total)
 
-    def report(n_steps: int, objectives: Array) -> str:
-        best = float(jnp.nanmax(objectives) - volume)
-        if callback is not None:
-            callback(n_steps, best)
+
+class _Settings(NamedTuple):
+    """Arguments of `fit` that don't depend on where the data are, checked."""
+
+    method: Method
+    origin: Any
+    prior: Any
+    scale: bool
+    max_steps: int
+    tolerance: float
+    progress: bool | None
+    callback: Any
+    monitor: Any
+    batch_size: int
+
+
+def _fit_batches(model: Any, batches: Batches, key: Any, settings: _Settings) -> Fit:
+    """`fit` to data that are read batch by batch."""
+    method, origin, prior = settings.method, settings.origin, settings.prior
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((batches.source, origin))):
+        raise TypeError("data can't be read batch by batch inside of compiled functions.")
+    family, progress = _observable(model), settings.progress
+    seed = 0 if key is None else int(jax.random.bits(key))
+    size = min(settings.batch_size, batches.length or settings.batch_size)
+    if isinstance(method, OnlineEM) and not batches.in_memory:
+        blocks = first_block(family, batches, size, seed)
+    else:
+        blocks = read_blocks(family, batches, size)
+    whole = isinstance(model, Conjugated) and model.is_quadratic
+    blocks = progress_bar(blocks, "moments", progress)
+    surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
+    prepared = prepare(family, surveyed, settings.scale)
+    scaling = jax.tree.map(jnp.asarray, prepared.scaling)
+    starting = _starting_points(model, origin, scaling, prepared.sample)
+    one = jnp.ones((), surveyed.dtype)
+    prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
+    if isinstance(method, OnlineEM):
+        data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
+    else:
+        data = Stream(family, batches, surveyed, prepared, size, progress)
+    problem, take_steps = data.problem(model, prior)
+    report = _reporter(model, scaling, prepared.volume, settings)
+    run = run_fit(
+        method,
+        problem,
+        starting,
+        settings.max_steps,
+        settings.tolerance,
+        progress,
+        report,
+        take_steps,
+        first_chunk=1,
+    )
+    total = jnp.asarray(data.total, surveyed.dtype)
+    prior = relative_prior(prior, data.total)
+    problem = eqx.tree_at(lambda p: p.prior, problem, prior, is_leaf=lambda node: node is None)
+    return finish(model, problem, run, scaling, prepared.volume, total)
+
+
+def _reporter(
+    model: Any, scaling: Scaling, volume: Array, settings: _Settings
+) -> Callable[[Run], str]:
+    """What tells a user about steps, and the progress bar what to show."""
+
+    def report(run: Run) -> str:
+        best, n_steps = float(jnp.nanmax(run.value) - volume), int(jnp.max(run.n_steps))
+        if settings.callback is not None:
+            settings.callback(n_steps, best)
+        if settings.monitor is not None:
+            settings.monitor(n_steps, best_point(model, scaling, run))
         return f"{best:.6g} nats"
 
-    if devices is not None and jax.process_index() > 0:
-        progress = False
-    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report, devices)
-    result, succeeded = _finish(model, problem, run, scaling, volume, total)
-    if devices is not None:
-        result, succeeded = localized((result, succeeded))
-    if not isinstance(succeeded, Tracer) and not bool(succeeded):
-        raise ValueError(
-            f"{model} can't be fitted: from every start the objective is not finite. "
-            f"{MESSAGES[Result.DEGENERATE]}"
+    return report
+
+
+def _check_spread(method: Method, progress: bool | None) -> bool | None:
+    """Whether to show the progress of a fit on many devices: the first process does."""
+    if isinstance(method, OnlineEM):
+        raise TypeError(
+            "OnlineEM reads its data batch by batch, on one device. Fit data on many devices by "
+            "another method, as EM('squarem')."
         )
-    return result
+    return progress if jax.process_index() == 0 else False
+
+
+def _refuse_masks(observed: Any, missing: str) -> None:
+    if observed is not None or missing != "error":
+        raise TypeError(
+            "missing values are not taken in data that are read batch by batch, or by OnlineEM. "
+            "Fit the array as a whole by another method, or impute them first."
+        )
 
 
 def _observable(model: Any) -> Any:
@@ -305,7 +308,7 @@ def _check_prior(model: Any, prior: Any) -> Any:
 
 @eqx.filter_jit
 def _standard_prior(
-    model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array, total: Array
+    model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array | None, total: Array
 ) -> ConjugatePrior | None:
     """The prior for standardised data, with its weight relative to that of the data."""
     if isinstance(prior, ConjugatePrior):
@@ -344,34 +347,3 @@ def _starting_points(model: Any, origin: Any, scaling: Scaling, xs: Any) -> Natu
     if isinstance(origin, Point):
         return jax.vmap(lambda start: push_into(scaling, model, start))(origin)
     return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(origin)
-
-
-@eqx.filter_jit
-def _finish(
-    model: Any, problem: Problem, run: Run, scaling: Scaling, volume: Array, total: Array
-) -> tuple[Fit, Array]:
-    """The best start in the user's coordinates, and whether there is one."""
-    valid = is_valid(run)
-    best = jnp.argmax(jnp.where(valid, run.value, -jnp.inf))
-    params = jax.vmap(lambda point: push_back(scaling, model, point))(run.best)
-    log_priors = jax.vmap(problem.log_prior)(run.best)
-    objectives = run.value - volume
-
-    def pick(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf[best], tree)
-
-    fit = Fit(
-        pick(params),
-        pick(objectives - log_priors),
-        pick(objectives),
-        pick(run.history) - volume,
-        pick(run.n_steps),
-        pick(run.code),
-        params,
-        objectives,
-        run.history - volume,
-        run.n_steps,
-        run.code,
-        total,
-    )
-    return fit, jnp.any(valid)

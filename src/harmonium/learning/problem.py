@@ -40,8 +40,9 @@ class Problem(eqx.Module):
 
     - `model`: an exponential family, or a conjugated harmonium.
     - `xs`: a batch of N observations, or what `group_patterns` makes of one; the average sufficient
-        statistic where the model is a family without latents.
-    - `weights`: of the observations, summing to one.
+        statistic where the model is a family without latents; `None` where observations are read
+        batch by batch.
+    - `weights`: of the observations, summing to one; `None` where they are read with these.
     - `base_measure`: the average of $\log h(x)$.
     - `prior`: the mean $\eta_0$ and the ratio $\kappa / N$ to the data's weight, or `None`.
     - `ceiling`: an objective that only singular densities reach.
@@ -51,7 +52,7 @@ class Problem(eqx.Module):
 
     model: Any
     xs: Any
-    weights: Float[Array, " n"]
+    weights: Float[Array, " n"] | None
     base_measure: Float[Array, ""]
     prior: ConjugatePrior | None
     ceiling: Float[Array, ""]
@@ -64,7 +65,12 @@ class Problem(eqx.Module):
         The objective's gradient is proportional to these statistics less those of the model.
         """
         model: Any = self.model
-        log_partition = model.log_partition_function(params)
+        if self.xs is None:
+            raise TypeError(
+                "the data are read batch by batch, once a step, but this method evaluates the "
+                "objective within a step, as optimisers with a line search do (optax.lbfgs). Use "
+                "EM, NaturalGradient, or an optimiser without one (optax.adam)."
+            )
         if isinstance(model, Conjugated):
 
             def expectation(xs: Any, weights: Array) -> Any:
@@ -72,11 +78,26 @@ class Problem(eqx.Module):
 
             mean, value = average(self.devices, expectation, self.xs, self.weights)
         else:
+            log_partition = model.log_partition_function(params)
             mean, value = self.xs, dot(params, self.xs) - log_partition
+        return self.complete(params, mean, value)
+
+    def complete(
+        self, params: Natural, mean: Mean, value: Float[Array, ""]
+    ) -> tuple[Mean, Float[Array, ""]]:
+        """The result of the E-step, from what the model says of the data.
+
+        **Arguments:**
+
+        - `params`: natural.
+        - `mean`: the average posterior statistics of the data.
+        - `value`: the average log density that they come with, without base measures.
+        """
         value = value + self.base_measure
         if self.prior is None:
             return mean, value
         ratio = self.prior.weight
+        log_partition = self.model.log_partition_function(params)
         value = value + ratio * (dot(params, self.prior.mean) - log_partition)
         return (mean + self.prior.mean * ratio) / (1 + ratio), value
 
