@@ -1,5 +1,6 @@
 """Fits on eight devices are those on one; `test_devices.py` runs this where there are eight."""
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import harmonium as hm
-from harmonium.learning import devices, fit
+from harmonium.learning import devices
 from harmonium.learning.problem import make_problem
 
 KEY = jax.random.key(0)
@@ -29,6 +30,34 @@ COLLECTIVES = r"= (.+?) (all-gather|all-reduce|all-to-all|collective-permute|red
 def double_precision():
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def collectives():
+    """A function that returns what devices sent each other in programs compiled since the last."""
+    directory = Path(os.environ["HARMONIUM_DUMP"])
+
+    def since_the_last():
+        found = []
+        for file in directory.glob("*after_optimizations.txt"):
+            function = re.search(r"\.jit_(\w+)\.", file.name)
+            for shapes, kind in re.findall(COLLECTIVES, file.read_text()):
+                sizes = [
+                    int(np.prod([int(n) for n in dims.split(",") if n]))
+                    for dims in re.findall(r"\w+\[([\d,]*)\]", shapes)
+                ]
+                found.append((function and function[1], kind, sum(sizes)))
+            file.unlink()
+        return found
+
+    since_the_last()
+    return since_the_last
+
+
+@pytest.fixture(autouse=True)
+def small_samples(monkeypatch):
+    """Starts see less than the data, which all devices would get otherwise."""
+    monkeypatch.setattr("harmonium.learning.fit.sample_size", lambda family, batch_size: 10)
 
 
 def mesh():
@@ -50,39 +79,45 @@ def assert_same(one, many):
 
 
 CASES = {
-    "uneven numbers": (MIXTURE, XS, {}),
-    "weights": (MIXTURE, XS, {"weights": WEIGHTS}),
-    "accelerated": (MIXTURE, XS, {"method": hm.EM("squarem")}),
-    "fewer observations than devices": (MIXTURE, XS[:5], {}),
-    "devices without weight": (MIXTURE, XS, {"weights": np.arange(83) < 30}),
-    "in chunks": (MIXTURE, XS, {"batch_size": 4}),
-    "masks": (MIXTURE, XS, {"observed": OBSERVED}),
-    "NaN": (MIXTURE, np.where(OBSERVED, XS, np.nan), {"missing": "nan"}),
+    "weights": (MIXTURE, XS[:80], {"weights": WEIGHTS[:80], "method": hm.EM("squarem")}),
+    "masks": (MIXTURE, np.where(OBSERVED, XS, np.nan), {"missing": "nan", "batch_size": 4}),
     "condensed": (hm.factor_analysis(2, 1), XS, {"weights": WEIGHTS}),
-    "hierarchy": (hm.hierarchical_mixture_of_gaussians(2, 1, 2), XS, {}),
-    "no latents": (hm.Gamma(), np.exp(XS[:, 0]), {}),
-    "records": (
-        RECORDS,
-        (XS, WEIGHTS),
-        {},
-    ),
+    "no latents": (hm.Exponential(), np.exp(XS[:, 0]), {}),
+    "few": (hm.hierarchical_mixture_of_gaussians(2, 1, 2), XS[:5], {"weights": [2, 0, 1, 1, 1]}),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_fits_over_a_mesh_are_those_on_one_device(name):
+@functools.cache
+def on_one_device(name):
     model, xs, settings = CASES[name]
-    settings = SETTINGS | settings
-    if "weights" in settings:
-        settings["weights"] = np.asarray(settings["weights"], float)
-    over = mesh_of_two_axes() if name in ("masks", "weights") else mesh()
-    assert_same(hm.fit(model, xs, **settings), hm.fit(model, xs, mesh=over, **settings))
+    return hm.fit(model, xs, **SETTINGS | settings)
 
 
-@pytest.mark.parametrize("axes", ["some", ("some", "others")], ids=str)
-def test_data_that_are_sharded_stay_where_they_are(axes):
-    spread = jax.device_put(XS[:80], NamedSharding(mesh_of_two_axes(), PartitionSpec(axes, None)))
-    assert_same(hm.fit(MIXTURE, XS[:80], **SETTINGS), hm.fit(MIXTURE, spread, **SETTINGS))
+@pytest.mark.parametrize("name", CASES)
+def test_fits_over_a_mesh_are_those_on_one_device(name, collectives):
+    model, xs, settings = CASES[name]
+    one = on_one_device(name)
+    collectives()
+    over = mesh() if name in ("few", "condensed") else mesh_of_two_axes()
+    assert_same(one, hm.fit(model, xs, mesh=over, **SETTINGS | settings))
+    found = collectives()
+    assert {kind for _, kind, _ in found} == {"all-reduce"}
+    if name != "few":
+        assert max(size for _, _, size in found) < 80  # fewer than there are observations
+    in_steps = [size for function, _, size in found if function == "advance_all"]
+    # One all-reduce a step, of the statistics and the objective for each of the starts; none where
+    # the average statistic or two moments are enough.
+    if name in ("condensed", "no latents"):
+        assert in_steps == []
+    else:
+        leaves = jax.tree.leaves(model.zeros(hm.Coordinates.MEAN))
+        assert in_steps == [4 * (1 + sum(leaf.size for leaf in leaves))]
+
+
+def test_data_that_are_sharded_stay_where_they_are():
+    model, xs, settings = CASES["weights"]
+    spread = jax.device_put(xs, NamedSharding(mesh_of_two_axes(), PartitionSpec("some", None)))
+    assert_same(on_one_device("weights"), hm.fit(model, spread, **SETTINGS | settings))
 
 
 def test_the_objective_has_the_gradient_that_it_has_on_one_device():
@@ -94,49 +129,6 @@ def test_the_objective_has_the_gradient_that_it_has_on_one_device():
     found, expected = (jax.jit(jax.grad(problem.objective))(point) for problem in (many, one))
     for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
-
-
-# --- what devices send each other
-
-
-@pytest.fixture
-def collectives():
-    """A function that returns what devices sent each other in programs compiled since the last."""
-    jax.clear_caches()
-    directory = Path(os.environ["HARMONIUM_DUMP"])
-
-    def since_the_last():
-        found = []
-        for file in directory.glob("*after_optimizations.txt"):
-            function = re.search(r"\.jit_(\w+)\.", file.name)
-            for shapes, kind in re.findall(COLLECTIVES, file.read_text()):
-                sizes = [
-                    int(np.prod([int(n) for n in dims.split(",") if n]))
-                    for dims in re.findall(r"\w+\[([\d,]*)\]", shapes)
-                ]
-                found.append((function and function[1], kind, sum(sizes)))
-            file.unlink()
-        return found
-
-    since_the_last()
-    return since_the_last
-
-
-@pytest.mark.parametrize("name", ["uneven numbers", "masks", "condensed", "hierarchy"])
-def test_devices_send_each_other_statistics_and_no_data(name, collectives, monkeypatch):
-    monkeypatch.setattr(fit, "SAMPLE_SIZE", 10)
-    model, _, settings = CASES[name]
-    xs = np.tile(XS, (10, 1))
-    settings = {k: np.tile(v, (10, 1)) for k, v in settings.items() if k == "observed"}
-    hm.fit(model, xs, mesh=mesh(), **SETTINGS | settings)
-    found = collectives()
-    assert {kind for _, kind, _ in found} == {"all-reduce"}
-    assert max(size for _, _, size in found) < 100  # where there are 1660 numbers
-    in_steps = [size for function, _, size in found if function == "_advance"]
-    # One all-reduce a step, of the statistics and the objective for each of the starts; none where
-    # two moments are enough.
-    n_statistics = sum(leaf.size for leaf in jax.tree.leaves(model.zeros(hm.Coordinates.MEAN)))
-    assert in_steps == ([] if name == "condensed" else [4 * (n_statistics + 1)])
 
 
 # --- samples
@@ -208,7 +200,7 @@ REFUSED = {
         "83 rows",
     ),
     "form": (
-        lambda: hm.fit(MIXTURE, (XS, XS), key=KEY, mesh=mesh()),
+        lambda: hm.fit(RECORDS, XS, key=KEY, mesh=mesh()),
         TypeError,
         "expected a batch",
     ),
@@ -243,16 +235,8 @@ def test_what_cannot_be_spread_is_refused(name):
 LONG = 48
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        hm.factor_analysis(LONG, 2),
-        hm.principal_component_analysis(LONG, 2),
-        hm.hierarchical_mixture_of_gaussians(LONG, 2, 2),
-    ],
-    ids=["factor analysis", "principal components", "hierarchy"],
-)
-def test_steps_on_entries_spread_over_devices_send_nothing_of_their_length(model, collectives):
+def test_steps_on_entries_spread_over_devices_send_nothing_of_their_length(collectives):
+    model = hm.factor_analysis(LONG, 2)
     xs = jnp.asarray(RANDOM.normal(size=(5, LONG)))
     params = jax.jit(model.initialize)(KEY)
     spread = hm.shard_observable(params, mesh(), "devices")

@@ -270,11 +270,13 @@ def spread_data(
 
 def _is_spread(leaf: Any) -> bool:
     """Whether an array lies on several devices in parts."""
-    return (
-        isinstance(leaf, jax.Array)
-        and not isinstance(leaf, Tracer)
-        and not leaf.is_fully_replicated
-    )
+    return _is_plain(leaf) and not leaf.is_fully_replicated
+
+
+def _is_plain(leaf: Any) -> bool:
+    """Whether it is an array of known numbers, and not of random keys."""
+    known = isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer)
+    return known and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _devices(spread: list[Array], leaves: list[Any], mesh: Mesh | None) -> Devices:
@@ -365,14 +367,23 @@ def everywhere(devices: Devices | None, tree: Any) -> Any:
     """Arrays that all processes have, on each of the devices, if there are any."""
     if devices is None:
         return tree
-    return jax.device_put(tree, NamedSharding(devices.mesh, PartitionSpec()))
+    replicated = NamedSharding(devices.mesh, PartitionSpec())
+
+    def copied(leaf: Any) -> Any:
+        if not _is_plain(leaf) or len(leaf.sharding.device_set) > 1:
+            return leaf
+        # Not by jax.device_put, which refuses NaN: processes have to pass equal numbers.
+        value = np.asarray(leaf)
+        return jax.make_array_from_callback(leaf.shape, replicated, lambda index: value[index])
+
+    return jax.tree.map(copied, tree)
 
 
 def localized(tree: Any) -> Any:
     """Arrays on many devices as ordinary ones, which each process has for itself."""
 
     def whole(leaf: Any) -> Any:
-        if isinstance(leaf, Tracer) or not isinstance(leaf, jax.Array):
+        if not _is_plain(leaf):
             return leaf
         if _is_spread(leaf):
             sharding: Any = leaf.sharding
