@@ -280,3 +280,11 @@ def test_points_whose_entries_cannot_be_spread_are_refused(name):
     model, make, axis, error, message = REFUSED_POINTS[name]
     with pytest.raises(error, match=message):
         hm.shard_observable(model.initialize(KEY), make and make(), axis)
+
+
+def test_the_page_on_scaling_runs_on_many_devices():
+    page = (Path(__file__).parent.parent.parent / "docs" / "scaling.md").read_text()
+    namespace = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)), namespace)
+    assert namespace["fit"].converged
+    assert len(namespace["params"].interaction.rows[0].values.sharding.device_set) == 8
