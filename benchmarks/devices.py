@@ -1,7 +1,8 @@
 """Time EM on several devices: `python -m benchmarks.devices`.
 
-Prints how long a step takes on one device and on two, beside what the formulas of the page on
-scaling predict (the fastest of several rounds), then a step of factor analysis with 1,000,000 x 10 loadings spread over 8 devices.
+Prints how long a step takes on one device and on two, the fastest of several rounds, beside what
+the formulas of the page on scaling predict; then a step of factor analysis with 1,000,000 x 10
+loadings spread over 8 devices.
 Devices are parts of this machine, each group of them in a process of its own.
 """
 
@@ -24,25 +25,33 @@ ROUNDS = 15
 class Size(NamedTuple):
     """N observations of D entries, L latents, K components; zero where there are none."""
 
-    n: int
-    d: int
-    l: int
-    k: int
+    n_observations: int
+    n_entries: int
+    n_latents: int
+    n_components: int
 
     @property
     def flops(self) -> int:
         """Multiplications and additions that a step of EM takes, but for terms without N."""
-        if not self.l:
-            return 4 * self.n * self.k * self.d**2
-        return 4 * self.n * self.d * self.l + 4 * self.n * max(self.k, 1) * self.l**2
+        if not self.n_latents:
+            return 4 * self.n_observations * self.n_components * self.n_entries**2
+        return (
+            4 * self.n_observations * self.n_entries * self.n_latents
+            + 4 * self.n_observations * max(self.n_components, 1) * self.n_latents**2
+        )
 
     @property
     def n_statistics(self) -> int:
         """How many numbers devices add up: all statistics, and the objective."""
-        if not self.l:
-            return self.k * (self.d + self.d**2) + self.k
-        upper = max(self.k, 1)
-        return 2 * self.d + self.d * self.l + upper * (self.l + self.l**2) + upper
+        if not self.n_latents:
+            return self.n_components * (self.n_entries + self.n_entries**2) + self.n_components
+        upper = max(self.n_components, 1)
+        return (
+            2 * self.n_entries
+            + self.n_entries * self.n_latents
+            + upper * (self.n_latents + self.n_latents**2)
+            + upper
+        )
 
 
 SIZES = {
@@ -56,12 +65,12 @@ def make_model(name: str) -> Any:
     """The model of a row."""
     import harmonium as hm  # after the number of devices has been set
 
-    n, d, l, k = SIZES[name]
+    _, n_entries, n_latents, n_components = SIZES[name]
     if name == "mixture":
-        return hm.Mixture(hm.Normal(d), k)
+        return hm.Mixture(hm.Normal(n_entries), n_components)
     if name == "linear Gaussian":
-        return hm.factor_analysis(d, l)
-    return hm.hierarchical_mixture_of_gaussians(d, l, k)
+        return hm.factor_analysis(n_entries, n_latents)
+    return hm.hierarchical_mixture_of_gaussians(n_entries, n_latents, n_components)
 
 
 def make_step(name: str) -> Callable[[], float]:
@@ -72,8 +81,8 @@ def make_step(name: str) -> Callable[[], float]:
     from harmonium.learning.devices import everywhere, spread_data
     from harmonium.learning.problem import make_problem
 
-    model, n = make_model(name), SIZES[name].n
-    xs = np.random.default_rng(0).normal(size=(n, SIZES[name].d))
+    model, n = make_model(name), SIZES[name].n_observations
+    xs = np.random.default_rng(0).normal(size=(n, SIZES[name].n_entries))
     mesh = Mesh(np.array(jax.devices()), ("devices",))
     spread, weights, _, devices = spread_data(model.obs_man, xs, None, None, mesh)
     problem = make_problem(model, spread, weights / n, devices=devices)
@@ -173,7 +182,7 @@ def scaling_lines() -> list[tuple[str, ...]]:
             (
                 name,
                 f"{size.flops / 1e9:.2f}",
-                f"{8 * size.n * size.d / 1e6:.0f}",
+                f"{8 * size.n_observations * size.n_entries / 1e6:.0f}",
                 f"{8 * size.n_statistics / 1e3:.1f}",
                 f"{slow:.1f}",
                 f"{fast:.1f}",

@@ -456,7 +456,7 @@ def devices() -> Row:
 
     return Row(
         "EM of a hierarchical mixture of Gaussians on devices of this machine, "
-        f"N={size.n:,} D={size.d} L={size.l} K={size.k}",
+        f"N={size[0]:,} D={size[1]} L={size[2]} K={size[3]}",
         (
             Workload(f"{OURS}, two devices", lambda: two.ask("step", name)),
             Workload(OURS, lambda: one.ask("step", name)),

@@ -65,6 +65,7 @@ class Problem(eqx.Module):
         The objective's gradient is proportional to these statistics less those of the model.
         """
         model: Any = self.model
+        weights: Any = self.weights
         if self.xs is None:
             raise TypeError(
                 "the data are read batch by batch, once a step, but this method evaluates the "
@@ -73,10 +74,10 @@ class Problem(eqx.Module):
             )
         if isinstance(model, Conjugated):
 
-            def expectation(xs: Any, weights: Array) -> Any:
-                return model.expectation(params, xs, weights, self.batch_size)
+            def expectation(xs: Any, own_weights: Array) -> Any:
+                return model.expectation(params, xs, own_weights, self.batch_size)
 
-            mean, value = average(self.devices, expectation, self.xs, self.weights)
+            mean, value = average(self.devices, expectation, self.xs, weights)
         else:
             log_partition = model.log_partition_function(params)
             mean, value = self.xs, dot(params, self.xs) - log_partition
