@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LONG = (1_000_000, 10, 64)  # entries, latents and observations
-ROUNDS = 15
+ROUNDS = 5
 
 
 class Size(NamedTuple):
@@ -33,25 +33,16 @@ class Size(NamedTuple):
     @property
     def flops(self) -> int:
         """Multiplications and additions that a step of EM takes, but for terms without N."""
-        if not self.n_latents:
-            return 4 * self.n_observations * self.n_components * self.n_entries**2
-        return (
-            4 * self.n_observations * self.n_entries * self.n_latents
-            + 4 * self.n_observations * max(self.n_components, 1) * self.n_latents**2
-        )
+        n, d, latents, k = self
+        return 4 * n * (d * latents + max(k, 1) * latents**2 if latents else k * d**2)
 
     @property
     def n_statistics(self) -> int:
         """How many numbers devices add up: all statistics, and the objective."""
-        if not self.n_latents:
-            return self.n_components * (self.n_entries + self.n_entries**2) + self.n_components
-        upper = max(self.n_components, 1)
-        return (
-            2 * self.n_entries
-            + self.n_entries * self.n_latents
-            + upper * (self.n_latents + self.n_latents**2)
-            + upper
-        )
+        _, d, latents, k = self
+        if not latents:
+            return k * (d**2 + d + 1)
+        return 2 * d + d * latents + max(k, 1) * (latents**2 + latents + 1)
 
 
 SIZES = {
