@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import harmonium as hm
-from benchmarks import mixture_peers, peers, problems, references
+from benchmarks import fits, mixture_peers, peers, problems, references
 from benchmarks.contest import Row, Target
 from benchmarks.devices import SIZES, Remote
 from benchmarks.problems import HierarchyProblem
@@ -479,4 +479,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "poissons": poissons,
     "mixed": mixed,
     "devices": devices,
+    "fit": fits.fit_mixture,
+    "fit-overhead": fits.fit_overhead,
+    "fit-accelerated": fits.accelerated,
 }

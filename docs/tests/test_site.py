@@ -10,11 +10,12 @@ import zlib
 import nbformat
 import pytest
 
+import harmonium as hm
 from docs.tools.enrich import make_notebook
 from docs.tools.execute import load_outputs
 from docs.tools.links import find_broken_links
 from docs.tools.places import DOCS, PAGES, ROOT, SITE
-from docs.tools.reference import public_names, resolve
+from docs.tools.reference import identifier_of, public_names, resolve
 
 TUTORIALS = sorted(set((DOCS / "tutorials").glob("*.md")) - {DOCS / "tutorials" / "index.md"})
 
@@ -31,8 +32,14 @@ def inventory():
 
 @pytest.mark.parametrize("name", public_names())
 def test_every_public_name_is_in_the_reference(name, inventory):
-    page, _, anchor = inventory[f"harmonium.{name}"].partition("#")
+    page, _, anchor = inventory[identifier_of(name)].partition("#")
     assert f'id="{anchor}"' in (SITE / page / "index.html").read_text()
+
+
+def test_names_that_are_loaded_late_are_among_them():
+    late = {f"plot.{name}" for name in hm.plot.__all__}
+    assert late <= set(public_names())
+    assert hm.draw is hm.plot.draw
 
 
 @pytest.mark.parametrize("name", [n for n in public_names() if inspect.isclass(resolve(n))])

@@ -8,9 +8,24 @@ import nbformat
 
 from docs.tools.blocks import find_blocks
 from docs.tools.execute import load_outputs
-from docs.tools.places import DOCS, PAGES
+from docs.tools.messages import write_messages
+from docs.tools.places import DOCS, PAGES, ROOT
 
 PIXELS_PER_INCH = 96
+
+
+def table_of_readme():
+    """The table of figures, which stands in the README and here."""
+    text = (ROOT / "README.md").read_text()
+    rows = text.split("## Performance", 1)[1].split("##", 1)[0].splitlines()
+    return [row for row in rows if row.startswith("|")]
+
+
+# What stands for lines that are written here.
+GENERATED = {
+    "<!-- the messages of all errors -->": write_messages,
+    "<!-- the table of README.md -->": table_of_readme,
+}
 
 
 def write_page(page, folder):
@@ -42,6 +57,10 @@ def write_page(page, folder):
         link = f"[Download as a notebook]({notebook.name}){{ .notebook download }}"
         after_title = next(i for i, line in enumerate(written) if line.startswith("# ")) + 1
         written[after_title:after_title] = ["", link]
+    for mark, write in GENERATED.items():
+        if mark in written:
+            place = written.index(mark)
+            written[place : place + 1] = write()
     target.write_text("\n".join(written) + "\n")
 
 

@@ -8,8 +8,8 @@ import types
 import harmonium as hm
 from docs.tools.places import PAGES
 
-# Names that need extras are loaded when they are asked for, and are not in `__all__`.
-LAZY = tuple(name for name in ("plot", "draw") if name in dir(hm))
+# Modules that need extras are loaded when they are asked for, and are not in `__all__`.
+LAZY = ("plot",)
 
 
 def write_reference():
@@ -41,6 +41,15 @@ def resolve(name):
     return functools.reduce(getattr, name.split("."), hm)
 
 
+def identifier_of(name):
+    """What a public name is called in the reference.
+
+    Functions of modules have the names of their files there, since some of these are the same.
+    """
+    item = resolve(name)
+    return f"{item.__module__}.{item.__qualname__}" if "." in name else f"harmonium.{name}"
+
+
 def layer_of(name):
     """The part of the package that defines a public name."""
     return resolve(name).__module__.split(".")[1]
@@ -49,11 +58,11 @@ def layer_of(name):
 def _page(layer, names):
     """The lines of the page of a layer."""
     package = importlib.import_module(f"harmonium.{layer}")
-    links = ", ".join(f"[`{name}`][harmonium.{name}]" for name in names)
+    links = ", ".join(f"[`{name}`][{identifier_of(name)}]" for name in names)
     yield from [f"# {_title(layer)}", "", inspect.getdoc(package), "", f"{links}.", ""]
     yield from [f"From harmonium {hm.__version__}.", "{ .version }", ""]
     for name in names:
-        yield from _entry(f"harmonium.{name}", resolve(name))
+        yield from _entry(identifier_of(name), resolve(name))
     hidden = [base for base in _hidden_bases() if base.__module__.split(".")[1] == layer]
     if hidden:
         yield from ["## Shared by several classes", ""]
@@ -78,7 +87,7 @@ def _entry(identifier, item):
 @functools.cache
 def _public_classes():
     """The public classes, each with its identifier."""
-    named = [(resolve(name), f"harmonium.{name}") for name in public_names()]
+    named = [(resolve(name), identifier_of(name)) for name in public_names()]
     return {item: identifier for item, identifier in named if inspect.isclass(item)}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,8 +97,17 @@ def compare(
 
 def _densities(params: Natural, data: Any, observed: Any) -> Array:
     model: Any = params.manifold
-    if isinstance(model, Conjugated):
+    if observed is not None:
         return model.log_observable_densities(params, data, observed=observed)
+    family = model.obs_man if isinstance(model, Conjugated) else model
+    return _complete_densities(params, family.check_form(data))
+
+
+@eqx.filter_jit
+def _complete_densities(params: Natural, data: Any) -> Array:
+    model: Any = params.manifold
+    if isinstance(model, Conjugated):
+        return model.log_observable_densities(params, data)
     return model.log_densities(params, data)
 
 
