@@ -12,13 +12,11 @@ parameters, are chosen on other images.
 from pathlib import Path
 from typing import NamedTuple
 
-import digits
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from charts import COLORS, plt, run, save
-from fitting import Pseudo, fit_em, mean_log_likelihood, random_starts
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -103,26 +101,18 @@ SIZES = {
 
 
 @eqx.filter_jit
-def pseudo_images(model, images):
-    """Pseudo-observations from a model without structure: independent pixels.
-
-    Each pixel has the mean and the variance of all images, whatever the latents.
-    """
-    observable = digits.independent(
-        model.obs_man, jnp.mean(images, axis=0), jnp.var(images, axis=0)
-    )
-    return Pseudo(digits.blank_statistics(model, observable), N_PSEUDO / (N_PSEUDO + len(images)))
+def mean_log_likelihood(model, params, xs):
+    """In nats per image, the latents summed out exactly."""
+    return model.average_log_observable_density(params, xs)
 
 
 def fit(kind, build, size, images, n_starts, n_steps):
     """EM from several starts; the best of them by training likelihood."""
     model = build(*size)
-    starts = random_starts(model, jax.random.key(0), images.train, n_starts)
-    pseudo = pseudo_images(model, images.train)
     name = " x ".join(map(str, size))
-    params = fit_em(
-        model, starts, images.train, pseudo, n_steps, tolerance=2e-5, name=f"{kind}, {name}"
-    ).params
+    prior = hm.pseudo_observations(model, images.train, N_PSEUDO)
+    budget = {"n_starts": n_starts, "max_steps": n_steps, "tolerance": 2e-5}
+    params = hm.fit(model, images.train, key=jax.random.key(0), prior=prior, **budget).params
     values = (float(mean_log_likelihood(model, params, xs)) for xs in images)
     return Entry(kind, name, model, params, *values)
 
@@ -266,7 +256,9 @@ def main(picture=PICTURE, sizes=SIZES, n_starts=4, n_steps=120):
     print(
         f"{len(images.held_out)} to compare. The best of {n_starts} starts, by training likelihood."
     )
-    print(f"Every fit has beside its images {N_PSEUDO} pseudo-images of independent pixels.")
+    print(
+        f"Every fit has beside its images {N_PSEUDO} pseudo-images, like them but for the latents."
+    )
     print("Sizes are numbers of components, and of factors. Nats per image.\n")
     print(table(kinds))
     print("\n* the size of each kind that is best on the validation images.")

@@ -13,13 +13,11 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-import digits
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from charts import plt, run, save
-from fitting import Pseudo, em_step, random_starts
 from matplotlib import colormaps
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -139,35 +137,30 @@ def load_table(seed):
 
 
 @eqx.filter_jit
-def run_em(model, starts, xs, observed, weights, pseudo, n_steps):
-    """EM from each of the starts, and the log densities that it reaches: (starts, rows)."""
-    patterns = model.group_patterns(xs, observed)
-
-    def step(params, _):
-        return em_step(model, params, patterns, weights, pseudo), None
-
-    def run(params):
-        params, _ = jax.lax.scan(step, params, length=n_steps)
-        return params, model.log_observable_densities(params, patterns)
-
-    return jax.lax.map(run, starts)
+def log_densities(model, batch, patterns):
+    """The log densities of partly observed rows under each of a batch of points, (points, rows)."""
+    return jax.lax.map(lambda params: model.log_observable_densities(params, patterns), batch)
 
 
-def share(n_pseudo, weights):
-    """The share of pseudo-observations in the total weight."""
-    return n_pseudo / (n_pseudo + jnp.sum(weights))
+@eqx.filter_jit
+def random_starts(model, keys, xs):
+    """A batch of random starts: the initialiser mapped over keys."""
+    return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(keys)
+
+
+def run_em(model, rows, weights, starts, prior, n_steps):
+    """EM on incomplete rows."""
+    data = {"observed": rows.observed, "weights": weights}
+    return hm.fit(model, rows.xs, **data, starts=starts, prior=prior, max_steps=n_steps)
 
 
 def fit_factors(n_factors, rows, weights, n_steps):
     """Factor analysis, from a start for which columns are filled in by their means."""
     model = hm.factor_analysis(rows.xs.shape[1], n_factors)
-    means, variances = np.nanmean(rows.holed, axis=0), np.nanvar(rows.holed, axis=0)
-    filled = jnp.asarray(np.where(rows.observed, rows.xs, means))
-    typical = digits.isotropic(model.obs_man, jnp.asarray(means), jnp.mean(variances))
-    pseudo = Pseudo(digits.blank_statistics(model, typical), share(10, weights))
-    starts = random_starts(model, jax.random.key(0), filled, 1)
-    params, _ = run_em(model, starts, *map(jnp.asarray, rows), weights, pseudo, n_steps)
-    return model, model.standardize(params[0])
+    filled = jnp.asarray(np.where(rows.observed, rows.xs, np.nanmean(rows.holed, axis=0)))
+    prior = hm.pseudo_observations(model, filled, 10)
+    starts = random_starts(model, jax.random.split(jax.random.key(0), 1), filled)
+    return model, model.standardize(run_em(model, rows, weights, starts, prior, n_steps).params)
 
 
 def build(candidate, factors, params):
@@ -178,7 +171,9 @@ def build(candidate, factors, params):
         return model, model.from_components([params] * k, jnp.full(k, 1 / k))
     clusters = hm.Mixture(factors.pst_man, k)
     model = hm.stack(factors, clusters)
-    latents = digits.blank(clusters, digits.standard(clusters.obs_man))
+    n = candidate.n_factors
+    standard = factors.pst_man.from_mean_covariance(jnp.zeros(n), jnp.eye(n))
+    latents = clusters.from_components([standard] * k, jnp.full(k, 1 / k))
     return model, model.from_levels(params, latents)
 
 
@@ -192,12 +187,11 @@ def fit(candidate, rows, n_starts, n_steps):
     weights = jnp.asarray(training, float)
     factors, params = fit_factors(candidate.n_factors, rows, weights, 2 * n_steps)
     model, same = build(candidate, factors, params)
-    statistics = eqx.filter_jit(model.to_mean)(same)
-    pseudo = Pseudo(statistics, share(candidate.n_pseudo, weights))
+    prior = hm.ConjugatePrior(eqx.filter_jit(model.to_mean)(same), candidate.n_pseudo)
     filled = hm.impute(factors, params, *rows, key=jax.random.key(1))
-    starts = random_starts(model, jax.random.key(0), filled, n_starts)
-    data = *map(jnp.asarray, rows), weights, pseudo
-    params, densities = run_em(model, starts, *data, n_steps)
+    starts = random_starts(model, jax.random.split(jax.random.key(0), n_starts), filled)
+    params = run_em(model, rows, weights, starts, prior, n_steps).all_params
+    densities = log_densities(model, params, model.group_patterns(*rows))
     return Fitted(candidate.name, model, params, float(jnp.mean(densities[:, ~training])))
 
 

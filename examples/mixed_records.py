@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from charts import COLORS, plt, run, save
-from fitting import Pseudo, em_step
 from matplotlib.ticker import MaxNLocator
 from pictures import ellipse
 from statsmodels.datasets import anes96
@@ -99,76 +98,41 @@ def load():
 # --- fits
 
 
-def blank(model, records, weights):
-    """Pseudo-observations: records that are typical, whatever the component.
-
-    With their statistics in every fit, no category has probability zero in any component.
-    """
-    typical = RECORD.to_natural(RECORD.average_sufficient_statistic(records, weights))
-    k = model.n_components
-    point = model.from_components([typical] * k, jnp.full(k, 1 / k))
-    return Pseudo(model.to_mean(point), N_PSEUDO / (N_PSEUDO + jnp.sum(weights)))
-
-
-def random_start(model, key, records):
-    """Components half way between the average record and random ones, in mean coordinates.
-
-    As `model.initialize_from_sample`, which suits all families but takes longer to compile.
-    """
-    k = model.n_components
-    chosen = jax.random.choice(key, len(records[1]), (k,), replace=False)
-    members = jax.vmap(RECORD.sufficient_statistic)(jax.tree.map(lambda a: a[chosen], records))
-    average = RECORD.average_sufficient_statistic(records)
-    components = jax.vmap(lambda s: RECORD.to_natural(0.5 * s + 0.5 * average))(members)
-    return model.from_components(components, jnp.full(k, 1 / k))
-
-
 @eqx.filter_jit
-def fit_folds(model, keys, records, folds, n_steps):
+def fit_folds(model, records, folds, n_starts, n_steps):
     """EM from several starts on parts of the data, all at once.
+
+    Pseudo-observations, typical in all columns whatever the component, are in every fit, so that no
+    category has probability zero.
 
     **Arguments:**
 
-    - `keys`: random keys, one a start.
     - `folds`: (folds, records), one for the records to hold out and zero for others.
 
-    **Returns:** the parameters, and mean log-likelihoods of training and held-out records, each
-    with axes (folds, starts).
+    **Returns:** the parameters, and mean log-likelihoods of training and held-out records.
     """
 
-    def fit(params, train, held_out, pseudo):
-        def step(params, _):
-            return em_step(model, params, records, train, pseudo), None
-
-        params, _ = jax.lax.scan(step, params, length=n_steps)
-        densities = model.log_observable_densities(params, records)
-        means = (weights @ densities / jnp.sum(weights) for weights in (train, held_out))
-        return params, *means
-
-    def fit_fold(starts, held_out):
+    def fit(held_out):
         train = 1 - held_out
-        pseudo = blank(model, records, train)
-        return jax.vmap(lambda params: fit(params, train, held_out, pseudo))(starts)
+        prior = hm.pseudo_observations(model, records, N_PSEUDO, train)
+        budget = {"n_starts": n_starts, "max_steps": n_steps}
+        data = {"weights": train, "prior": prior}
+        params = hm.fit(model, records, key=jax.random.key(0), **data, **budget).params
+        densities = model.log_observable_densities(params, records)
+        return params, *(weights @ densities / jnp.sum(weights) for weights in (train, held_out))
 
-    starts = jax.vmap(lambda key: random_start(model, key, records))(keys)
-    return jax.vmap(lambda held_out: fit_fold(starts, held_out))(folds)
+    return jax.vmap(fit)(folds)
 
 
 def fit_mixture(n_components, records, n_starts, n_steps):
-    """A mixture fitted to all records, and how well it predicts records that it has not seen.
-
-    Of each fold's starts the one counts that explains the training records best.
-    """
+    """A mixture fitted to all records, and how well it predicts records that it has not seen."""
     model = hm.Mixture(RECORD, n_components)
     members = np.random.default_rng(0).permutation(len(records[1])) % N_FOLDS
     # The last of the folds holds out nothing.
     folds = jnp.asarray(members == np.arange(N_FOLDS + 1)[:, None], float)
-    keys = jax.random.split(jax.random.key(0), n_starts)
-    params, train, held_out = fit_folds(model, keys, records, folds, n_steps)
-    best = np.argmax(train, axis=1)
-    train, held_out = (np.asarray(v)[np.arange(N_FOLDS), best[:-1]] for v in (train, held_out))
-    score = Score(n_components, model.dim, train, held_out)
-    return score, model, params[N_FOLDS, int(best[-1])]
+    params, train, held_out = fit_folds(model, records, folds, n_starts, n_steps)
+    score = Score(n_components, model.dim, *(np.asarray(v)[:N_FOLDS] for v in (train, held_out)))
+    return score, model, params[N_FOLDS]
 
 
 def gaps(scores):

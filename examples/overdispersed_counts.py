@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from charts import COLORS, plt, run, save
-from fitting import fit_em, random_starts
 from matplotlib.ticker import MaxNLocator
 from sklearn.datasets import load_digits
 from statsmodels.datasets import randhie
@@ -108,11 +107,17 @@ def fit_mixture(n_components, counts, settings):
     """EM from several starts."""
     _, n_starts, n_steps = settings
     model = hm.Mixture(hm.Poisson(), n_components)
-    starts = random_starts(model, jax.random.key(0), counts.some, n_starts)
-    name = f"{counts.name}, {n_components} Poissons"
-    params = fit_em(model, starts, GRID, None, n_steps, 1e-7, name, weights=counts.train).params
+    starts = random_starts(model, jax.random.split(jax.random.key(0), n_starts), counts.some)
+    budget = {"max_steps": n_steps, "tolerance": 1e-7}
+    params = hm.fit(model, GRID, weights=counts.train, starts=starts, prior=None, **budget).params
     rates = jnp.sort(jnp.exp(model.components(params).values[:, 0]))
     return model, params, "rates " + ", ".join(f"{rate:.2g}" for rate in rates)
+
+
+@eqx.filter_jit
+def random_starts(model, keys, xs):
+    """A batch of random starts near some counts: the grid alone has no idea of their sizes."""
+    return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(keys)
 
 
 @eqx.filter_jit

@@ -10,11 +10,16 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import harmonium as hm
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+# XLA leaves small factorisations to SciPy's BLAS, whose threads mostly wait for each other: on busy
+# cores, a hundred times longer than the work takes.
+threadpool_limits(1, user_api="blas")
 
 DIGIT_COLORS = matplotlib.colormaps["tab10"].colors
 
@@ -25,7 +30,7 @@ def draw_hierarchy(path, model, fit, data):
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.75, 1], hspace=0.04)
     latents, training = top.subplots(1, 2, width_ratios=[1.5, 1])
     draw_latents(latents, model, fit.params, data)
-    draw_training(training, fit.history)
+    draw_training(training, fit)
     left, right = bottom.subplots(1, 2)
     means, weights = component_means(model, fit.params)
     left.set_title("Mean image and weight of each component")
@@ -116,19 +121,14 @@ def ellipse(mean, covariance, radius=1.5):
     return np.asarray(mean)[:, None] + radius * np.linalg.cholesky(covariance) @ circle
 
 
-def draw_training(axes, history, chunk=10):
-    """The log-likelihood of all starts, the best of them dark."""
-    steps = chunk * np.arange(1, len(history) + 1)
-    best = history[-1].argmax()
-    axes.plot(steps, np.delete(history, best, axis=1), color="0.7", lw=1)
-    axes.plot(steps, history[:, best], color="C0", lw=2, label="best start")
+def draw_training(axes, fit):
+    """The objective of all starts, the best of them dark."""
+    hm.plot.history(fit, axes)
     axes.set(
-        title=f"Training from {history.shape[1]} random starts",
+        title=f"Training from {len(fit.all_objectives)} random starts",
         xlabel="EM steps",
-        ylabel="mean log-likelihood (nats per image)",
-        ylim=(np.quantile(history, 0.03), history.max() + 0.3),
+        ylabel="objective (nats per image)",
     )
-    axes.legend(loc="lower right", frameon=False)
 
 
 @eqx.filter_jit
@@ -157,7 +157,7 @@ def draw_images(axes, images, n_columns, captions=()):
     tiles = np.pad(np.reshape(images, (-1, 8, 8)), margins, constant_values=np.nan)
     n_rows = len(tiles) // n_columns
     rows = tiles[: n_rows * n_columns].reshape(n_rows, n_columns, *tiles.shape[1:])
-    axes.imshow(np.block([list(row) for row in rows]), cmap="gray_r", vmin=0, vmax=16)
+    axes.imshow(np.block([list(row) for row in rows]), cmap="gray_r", vmin=0, vmax=17)
     for i, caption in enumerate(captions):
         row, column = divmod(i, n_columns)
         x, y = 9 * column + 3.5, (8 + gap) * row + 8.4

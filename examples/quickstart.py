@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pictures
-from fitting import clusters, expected_latents, fit_em, mean_log_likelihood, random_starts
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
@@ -50,65 +49,60 @@ class Entry(NamedTuple):
 # --- fits
 
 
-def fit_images(name, model, starts, data, settings):
-    """EM for a model of images, from a batch of starts."""
-    pseudo = digits.pseudo_images(model, data)
-    return fit_em(model, starts, data.train, pseudo, settings.n_steps, name=name)
+def fit_em(model, xs, settings, **options):
+    """EM from several starts, random ones if none are given; the best of them."""
+    return hm.fit(model, xs, key=jax.random.key(0), max_steps=settings.n_steps, **options)
 
 
-def fit_lower(name, covariance, data, settings):
+def fit_lower(covariance, data, settings):
     """Factor analysis (diagonal noise) or probabilistic principal components (isotropic noise)."""
     model = hm.LinearGaussianModel(hm.Normal(digits.N_PIXELS, covariance), hm.Normal(N_LATENTS))
-    starts = random_starts(model, jax.random.key(0), data.train, settings.n_starts)
-    return model, fit_images(name, model, starts, data, settings)
+    return model, fit_em(model, data.train, settings)
 
 
-def fit_upper(name, lower, lower_params, data, settings):
+def fit_upper(lower, lower_params, data, settings):
     """The second of two stages: a mixture fitted to expected latents, then joined to the first."""
     upper = hm.Mixture(lower.pst_man, N_COMPONENTS)
-    latents = expected_latents(lower, lower_params, data.train)
-    typical = digits.standard(upper.obs_man)
-    starts = cluster_starts(upper, latents, typical, settings.n_starts)
-    pseudo = digits.pseudo_observations(upper, typical, data)
-    fit = fit_em(upper, starts, latents, pseudo, settings.n_steps, name=name)
+    latents = eqx.filter_jit(lower.expected_latents)(lower_params, data.train)
+    starts = cluster_starts(upper, latents, settings.n_starts)
+    fit = fit_em(upper, latents, settings, starts=starts)
     model = hm.Hierarchical(lower, upper)
     return model, model.from_levels(lower_params, fit.params)
 
 
-def fit_hierarchy(name, covariance, data, settings):
+def fit_hierarchy(covariance, data, settings):
     """Both levels at once."""
     model = hm.hierarchical_mixture_of_gaussians(
         digits.N_PIXELS, N_LATENTS, N_COMPONENTS, obs_covariance=covariance
     )
-    starts = random_starts(model, jax.random.key(0), data.train, settings.n_starts)
-    return model, fit_images(name, model, starts, data, settings)
+    return model, fit_em(model, data.train, settings, n_starts=settings.n_starts)
 
 
-def fit_mixture(name, covariance, data, settings):
+def fit_mixture(covariance, data, settings):
     """A Gaussian mixture of whole images."""
     model = hm.Mixture(hm.Normal(digits.N_PIXELS, covariance), N_COMPONENTS)
-    typical = digits.average_image(model.obs_man, data)
-    starts = cluster_starts(model, data.train, typical, settings.n_starts)
-    return model, fit_images(name, model, starts, data, settings)
+    starts = cluster_starts(model, data.train, settings.n_starts)
+    return model, fit_em(model, data.train, settings, starts=starts)
 
 
-def cluster_starts(mixture, xs, typical, n_starts):
+def cluster_starts(mixture, xs, n_starts):
     """Starts from k-means, which suit plain mixtures better than random ones."""
     labels = jnp.stack([k_means(xs, seed, n_init=1).labels_ for seed in range(n_starts)])
-    return starts_from_labels(mixture, xs, typical, labels)
+    return starts_from_labels(mixture, xs, labels)
 
 
 @eqx.filter_jit
-def starts_from_labels(mixture, xs, typical, labels):
+def starts_from_labels(mixture, xs, labels):
     """Mixtures of clusters, given a batch of clusterings.
 
-    Each component has the moments of a cluster, mixed with a tenth of those of a typical normal.
+    Each component has the moments of a cluster, mixed with a tenth of those of all data.
     """
     family = mixture.obs_man
+    overall = family.average_sufficient_statistic(xs)
 
     def component(weights):
         cluster = family.average_sufficient_statistic(xs, weights)
-        return family.to_natural(0.9 * cluster + 0.1 * family.to_mean(typical))
+        return family.to_natural(0.9 * cluster + 0.1 * overall)
 
     def start(labels):
         weights = jax.nn.one_hot(labels, mixture.n_components, axis=0)
@@ -139,20 +133,17 @@ def compare(data, settings):
         (hm.Diagonal(), "factor analysis", "diagonal noise"),
         (hm.Scale(), "PCA", "isotropic noise"),
     ):
-        lower, fit = fit_lower(reduction, covariance, data, settings)
+        lower, fit = fit_lower(covariance, data, settings)
         enter(reduction, lower, fit.params)
-        name = f"{reduction}, then mixture"
-        enter(name, *fit_upper(name, lower, fit.params, data, settings))
-        name = f"hierarchical mixture, {noise}"
-        model, fit = fit_hierarchy(name, covariance, data, settings)
-        enter(name, model, fit.params)
+        enter(f"{reduction}, then mixture", *fit_upper(lower, fit.params, data, settings))
+        model, fit = fit_hierarchy(covariance, data, settings)
+        enter(f"hierarchical mixture, {noise}", model, fit.params)
         if covariance == hm.Diagonal():
             main = model, fit
 
     for covariance, kind in ((hm.Diagonal(), "diagonal"), (hm.PositiveDefinite(), "full")):
-        name = f"Gaussian mixture, {kind}"
-        model, fit = fit_mixture(name, covariance, data, settings)
-        enter(name, model, fit.params)
+        model, fit = fit_mixture(covariance, data, settings)
+        enter(f"Gaussian mixture, {kind}", model, fit.params)
 
     k_clusters = k_means(data.train, 0, settings.n_starts).predict(np.asarray(data.held_out))
     agreement = agreement_with_digits(k_clusters, data)
@@ -162,11 +153,12 @@ def compare(data, settings):
 
 def evaluate(name, model, params, data):
     """The line of the table for a fitted model."""
-    train = float(mean_log_likelihood(model, params, data.train))
-    held_out = float(mean_log_likelihood(model, params, data.held_out))
+    mean_log_likelihood = eqx.filter_jit(model.average_log_observable_density)
+    train, held_out = (float(mean_log_likelihood(params, xs)) for xs in (data.train, data.held_out))
     agreement = None
     if not isinstance(model, hm.LinearGaussianModel):
-        agreement = agreement_with_digits(clusters(model, params, data.held_out), data)
+        clusters = eqx.filter_jit(model.assign)(params, data.held_out)
+        agreement = agreement_with_digits(clusters, data)
     return Entry(name, model.dim, train, held_out, agreement)
 
 
@@ -189,15 +181,10 @@ def table(entries):
 
 def introduction(data):
     """What is about to be computed."""
-    variance, floor = digits.average_variance(data), digits.variance_floor(data)
     return (
         f"{len(data.train)} images of digits to fit, {len(data.held_out)} held out; "
         f"{N_LATENTS} latents, {N_COMPONENTS} components.\n"
-        "Some pixels are constant. So every fit has, beside the data, the statistics of "
-        f"{digits.N_PSEUDO} pseudo-images:\n"
-        f"the mean image, with variance {variance:.1f} (that of an average pixel) in each pixel, "
-        "whatever the latents.\n"
-        f"They give a constant pixel a variance of {floor:.2f}; grey levels go from 0 to 16.\n"
+        "Noise in [0, 1) makes up for the rounding of grey levels, from 0 to 16.\n"
     )
 
 
@@ -208,7 +195,7 @@ def main(picture=PICTURE, n_starts=8, n_steps=400):
     print(introduction(data), flush=True)
     entries, model, fit = compare(data, settings)
     print("\nMean log-likelihoods in nats per image; adjusted Rand index of clusters and digits,")
-    print("held out. The best of", settings.n_starts, "starts, by training likelihood.\n")
+    print("held out. Of mixtures, the best of", settings.n_starts, "starts.\n")
     print(table(entries))
     pictures.draw_hierarchy(picture, model, fit, data)
 

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from charts import plt, run, save
-from fitting import Pseudo, fit_em, mean_log_likelihood, random_starts
 from matplotlib import colormaps
 from pictures import draw_images
 from sklearn.datasets import load_digits
@@ -30,7 +29,6 @@ PICTURE = Path(__file__).parent / "output" / "views.png"
 # Grey levels; gaps between images are light, hidden pixels (below the levels) orange.
 CMAP = colormaps["gray_r"].with_extremes(bad="#e4ecf1", under="#f2b880")
 HIDDEN = -1.0
-N_PSEUDO = 10
 N_PIXELS = 16
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 CORNERS = ((0, 0), (0, 4), (4, 0), (4, 4))
@@ -86,13 +84,17 @@ def build_tree(n_strokes, n_classes):
 
 
 def fit(name, model, train, held_out, n_starts, n_steps):
-    """EM. Pseudo-observations from one of the starts keep all strokes and classes possible."""
-    batch = random_starts(model, jax.random.key(0), train, n_starts)
-    share = N_PSEUDO / (N_PSEUDO + len(jax.tree.leaves(train)[0]))
-    pseudo = Pseudo(eqx.filter_jit(model.to_mean)(batch[0]), share)
-    params = fit_em(model, batch, train, pseudo, n_steps, name=name).params
+    """EM from several starts; the default prior keeps all strokes and classes possible."""
+    budget = {"n_starts": n_starts, "max_steps": n_steps}
+    params = hm.fit(model, train, key=jax.random.key(0), **budget).params
     values = (float(mean_log_likelihood(model, params, xs)) for xs in (train, held_out))
     return Entry(name, model, params, *values)
+
+
+@eqx.filter_jit
+def mean_log_likelihood(model, params, xs):
+    """In nats per image, strokes and classes summed out."""
+    return model.average_log_observable_density(params, xs)
 
 
 def compare(n_strokes, n_classes, n_starts, n_steps):
@@ -283,7 +285,7 @@ def main(picture=PICTURE, n_strokes=12, n_classes=20, n_starts=4, n_steps=150):
     """Fits, prints and draws."""
     entries = compare(n_strokes, n_classes, n_starts, n_steps)
     print(f"\nDigits in four quarters: {n_strokes} strokes each, {n_classes} classes of images.")
-    print("Nats per image; every fit has beside its images 10 pseudo-images from a start.\n")
+    print("Nats per image.\n")
     print(table(entries))
     _, held_out = load()
     views = quarters(held_out)

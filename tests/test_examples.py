@@ -28,7 +28,7 @@ def example(monkeypatch):
 def test_the_quickstart_fits_compares_and_draws(example, tmp_path):
     quickstart, digits, pictures = example("quickstart"), example("digits"), example("pictures")
     data, settings = digits.load(), quickstart.Settings(n_starts=2, n_steps=20)
-    model, fit = quickstart.fit_hierarchy("hierarchy", hm.Diagonal(), data, settings)
+    model, fit = quickstart.fit_hierarchy(hm.Diagonal(), data, settings)
     hierarchy = quickstart.evaluate("hierarchy", model, fit.params, data)
     assert hierarchy.n_parameters == model.dim
     assert -140 < hierarchy.held_out < hierarchy.train < -120
@@ -43,7 +43,7 @@ def test_the_quickstart_fits_compares_and_draws(example, tmp_path):
 def test_the_quickstart_starts_mixtures_from_clusters(example):
     quickstart, digits = example("quickstart"), example("digits")
     data, settings = digits.load(), quickstart.Settings(n_starts=2, n_steps=20)
-    model, fit = quickstart.fit_mixture("mixture", hm.Diagonal(), data, settings)
+    model, fit = quickstart.fit_mixture(hm.Diagonal(), data, settings)
     entry = quickstart.evaluate("mixture", model, fit.params, data)
     assert entry.agreement > 0.3
 

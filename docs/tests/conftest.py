@@ -62,13 +62,13 @@ def look(driver, address):
     """A function that opens a page in a window of some size, light or dark."""
 
     def open_page(page, window, scheme):
+        driver.get("about:blank")  # a page that is open would keep its scheme
         width, height = WINDOWS[window]
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1}
         phone = {"mobile": window == "phone"}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**metrics, **phone})
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        # A scheme that was chosen before would be kept.
         origin = {"origin": address.rstrip("/"), "storageTypes": "all"}
         driver.execute_cdp_cmd("Storage.clearDataForOrigin", origin)
         driver.get_log("browser")

@@ -100,6 +100,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
+    from harmonium.harmoniums.sharding import shard_observable
     from harmonium.lazy import list_names as __dir__  # noqa: F401 (Python calls these two)
     from harmonium.lazy import load as __getattr__  # noqa: F401
     from harmonium.learning.batches import Batches
@@ -234,6 +235,7 @@ __all__ = [
     "principal_component_analysis",
     "pseudo_observations",
     "save",
+    "shard_observable",
     "stack",
     "standard_errors",
 ]

@@ -113,8 +113,9 @@ class Checkpoint:
         return None if found is None else found[0]
 
     def save(self, state: Any) -> None:
-        """Writes a state now."""
-        save_state(self.path, self.fingerprint, self._with_position(state))
+        """Writes a state now; of several processes, which have the same, the first does."""
+        if jax.process_index() == 0:
+            save_state(self.path, self.fingerprint, self._with_position(state))
         self.written = time.monotonic()
 
     def _with_position(self, state: Any) -> Any:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
 from harmonium.geometry.point import Mean, Natural
 from harmonium.learning.checkpoint import Checkpoint
+from harmonium.learning.devices import everywhere, localized
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.problem import Problem
 
@@ -118,7 +119,7 @@ def run_fit(
     problem: Problem,
     starts: Natural,
     max_steps: int,
-    tolerance: float,
+    tolerance: float | int,
     progress: bool | None,
     report: Callable[[Run], str],
     take_steps: Callable[..., Run] = advance_all,
@@ -144,7 +145,8 @@ def run_fit(
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return take_steps(method, problem, run, jnp.asarray(max_steps), limit)
     if checkpoint is not None:
-        run = _resume(checkpoint, run, limit)
+        run = _resume(checkpoint, localized(run), limit)
+    run = everywhere(problem.devices, run)
     n_steps = int(jnp.max(run.n_steps))
     until = int(jnp.min(jnp.where(run.code == Result.RUNNING, run.n_steps, max_steps)))
     disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
@@ -160,14 +162,17 @@ def run_fit(
             run = take_steps(method, problem, run, jnp.asarray(until), limit)
             run = jax.block_until_ready(run)
             took = time.perf_counter() - started
+            if problem.devices is not None:  # whose processes have to take the same steps
+                took = problem.devices.largest(took)
             if not one_by_one and (chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK):
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))
             n_steps = int(jnp.max(run.n_steps))
-            bar.set_postfix_str(report(run), refresh=False)
+            bar.set_postfix_str(report(localized(run)), refresh=False)
             bar.update(n_steps - bar.n)
             if checkpoint is not None and checkpoint.is_due:
-                checkpoint.save(_state(run, limit))
+                checkpoint.save(_state(localized(run), limit))
+    run = localized(run)
     if checkpoint is not None:
         checkpoint.save(_state(run, limit))
     code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)

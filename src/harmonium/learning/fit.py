@@ -16,9 +16,16 @@ from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
+from harmonium.harmoniums.patterns import Patterns, check_masks
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
+from harmonium.learning.devices import (
+    Devices,
+    group_by_device,
+    localized,
+    spread_data,
+    take_sample,
+)
 from harmonium.learning.engine import Run, advance_all, run_fit
 from harmonium.learning.fingerprint import describe
 from harmonium.learning.methods import EM, Method
@@ -55,13 +62,14 @@ def fit(
     prior: ConjugatePrior | str | None = "default",
     scale: bool = True,
     max_steps: int = 1000,
-    tolerance: float = 1e-6,
+    tolerance: float | int = 1e-6,
     progress: bool | None = None,
     callback: Callable[[int, float], None] | None = None,
     monitor: Callable[[int, Natural], None] | None = None,
     batch_size: int = BATCH_SIZE,
     checkpoint: str | os.PathLike | None = None,
     every: float | int = 60,
+    mesh: Any = None,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
 
@@ -95,13 +103,15 @@ def fit(
     - `progress`: whether to show a progress bar; by default at a terminal, after a second.
     - `callback`: called now and then with the number of steps taken and the best objective.
     - `monitor`: called then with the number of steps taken and the best parameters so far.
-    - `batch_size`: how many observations are processed at once.
+    - `batch_size`: how many observations are processed at once, on each device.
     - `checkpoint`: a file in which the run is kept. Called again with the same arguments, after
         whatever ended the process, the fit goes on from there, and ends with the same numbers to
         the last bit as if nothing had happened; one that was complete is returned at once. With a
         smaller `tolerance` or more `max_steps`, a complete one goes on.
     - `every`: how many seconds there are at least between two writes of it. What is lost in the
         worst case is that time, and what a few steps take.
+    - `mesh`: a `jax.sharding.Mesh` over all of whose devices the data are to be spread. Data that
+        are sharded along their first axis stay as they are, and need none.
 
     **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
 
@@ -122,10 +132,13 @@ def fit(
     prior = _check_prior(model, prior)
     trials = _count_candidates(model, n_candidates, starts, observed, missing)
     origin = _check_starts(model, key, n_starts, trials, starts)
+    data, weights, observed, devices = spread_data(family, data, weights, observed, mesh)
+    if devices is not None:
+        progress = _check_spread(method, progress)
     settings = _Settings(
         method, origin, prior, scale, max_steps, tolerance, progress, callback, monitor, batch_size
     )._replace(checkpoint=store)
-    batches = as_batches(data, weights)
+    batches = as_batches(data, weights) if devices is None else None
     if batches is not None or isinstance(method, OnlineEM):
         _refuse_masks(observed, missing)
         batches = array_batches(family, data, weights) if batches is None else batches
@@ -136,25 +149,22 @@ def fit(
     length, dtype = batch_length(checked), float_dtype(checked)
     shares = check_weights(weights, length, dtype)
     total = jnp.asarray(length if weights is None else jnp.sum(jnp.asarray(weights)), dtype)
-    numbers = as_numbers(data, checked)
+    numbers = as_numbers(data, checked) if devices is None else checked
     scaling = standardization(family, numbers, observed, shares) if scale else None
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
         xs = jax.vmap(family.conceal)(xs, observed)
     volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
-    volume = shares @ jnp.broadcast_to(volumes, length)
+    volume = jnp.sum(shares * volumes)
     ceiling = density_ceiling(scaling, xs, dtype)
-    scaling = jax.tree.map(jnp.asarray, scaling)
-    rows, row_shares = xs, shares
-    if observed is not None:
-        rows = group_patterns(family, xs, observed)
-    elif isinstance(model, Conjugated):
-        rows, row_shares = model.condense(xs, shares)
-    starting = _starting_points(model, origin, scaling, xs)
-    prior = _standard_prior(model, prior, scaling, xs, shares, total)
+    scaling, volume, total = localized((jax.tree.map(jnp.asarray, scaling), volume, total))
+    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
+    sample, sample_shares = take_sample(devices, xs, shares, sample_size(family, batch_size))
+    starting = _starting_points(model, origin, scaling, sample)
+    prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
     if trials > 1:
-        starting = best_candidates(model, starting, trials, key, xs, shares, prior)
-    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
+        starting = best_candidates(model, starting, trials, key, sample, sample_shares, prior)
+    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
     report = _reporter(model, scaling, volume, settings)
     run = run_fit(
         method, problem, starting, max_steps, tolerance, progress, report, checkpoint=store
@@ -170,7 +180,7 @@ class _Settings(NamedTuple):
     prior: Any
     scale: bool
     max_steps: int
-    tolerance: float
+    tolerance: float | int
     progress: bool | None
     callback: Any
     monitor: Any
@@ -249,6 +259,16 @@ def _reporter(
     return report
 
 
+def _check_spread(method: Method, progress: bool | None) -> bool | None:
+    """Whether to show the progress of a fit on many devices: the first process does."""
+    if isinstance(method, OnlineEM):
+        raise TypeError(
+            "OnlineEM reads its data batch by batch, on one device. Fit data on many devices by "
+            "another method, as EM('squarem')."
+        )
+    return progress if jax.process_index() == 0 else False
+
+
 def _refuse_masks(observed: Any, missing: str) -> None:
     if observed is not None or missing != "error":
         raise TypeError(
@@ -308,6 +328,20 @@ def _checked(family: Any, data: Any, observed: Any) -> Any:
     masks = check_masks(family, observed, batch_length(xs))
     xs = jax.vmap(family.conceal)(xs, masks)
     return family.check_data(xs)
+
+
+def _reduced(
+    model: Any, devices: Devices | None, xs: Any, shares: Array, observed: Any
+) -> tuple[Any, Array, Devices | None]:
+    """What the steps of a fit look at, its weights, and the devices over which it is spread."""
+    if observed is not None:
+        return group_by_device(devices, _observable(model), xs, observed), shares, devices
+    if not isinstance(model, Conjugated):
+        return xs, shares, devices
+    rows, row_shares = model.condense(xs, shares)
+    if devices is not None and batch_length(rows) < batch_length(xs):
+        return *localized((rows, row_shares)), None
+    return rows, row_shares, devices
 
 
 def _as_arrays(xs: Any, dtype: Any) -> Any:

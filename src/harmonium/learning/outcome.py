@@ -9,6 +9,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from harmonium.geometry.point import Natural
+from harmonium.learning.devices import localized
 from harmonium.learning.engine import Run, is_valid
 from harmonium.learning.methods import Result
 from harmonium.learning.problem import Problem
@@ -127,7 +128,11 @@ def finish(
 
     **Raises:** `ValueError` if every start failed at once.
     """
-    result, succeeded = _outcome(model, problem, run, scaling, volume, total)
+    nothing = (None, None)
+    problem = eqx.tree_at(
+        lambda p: (p.xs, p.weights), problem, nothing, is_leaf=lambda x: x is None
+    )
+    result, succeeded = _outcome(model, localized(problem), run, scaling, volume, total)
     if not isinstance(succeeded, Tracer) and not bool(succeeded):
         raise ValueError(
             f"{model} can't be fitted: from every start the objective is not finite. "
