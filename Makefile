@@ -12,12 +12,13 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.installed-dev
 DEMO := $(VENV)/.installed-plot,sklearn
 BENCH := $(VENV)/.installed-bench
+DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench docs docs-serve docs-test clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' Makefile
 
 demo: $(DEMO) ## run examples/quickstart.py
 	$(BIN)/python examples/quickstart.py
@@ -37,9 +38,20 @@ format: $(DEV) ## format the code and mend what ruff can
 bench: $(BENCH) ## run the benchmarks
 	$(BIN)/python -m benchmarks.run
 
+docs: $(DOCS) ## build the site into build/docs/site: runs the code of all pages
+	$(BIN)/python -m docs.build --workers $(WORKERS)
+
+docs-serve: $(DOCS) ## build the site, serve it, and build again what changes
+	$(BIN)/python -m docs.build --serve --workers $(WORKERS)
+
+docs-test: docs ## test the site in Chromium, which is installed where Debian lacks it
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+	  apt-get update -qq && apt-get install -qq --no-install-recommends chromium chromium-driver; }
+	$(BIN)/python -m pytest docs/tests
+
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis examples/output
-	find $(wildcard src tests examples benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard src tests examples benchmarks docs) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[$*]"

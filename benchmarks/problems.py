@@ -91,7 +91,7 @@ def _covariances(random: np.random.Generator, n_components: int, dim: int) -> np
     return roots @ np.swapaxes(roots, 1, 2) + 0.5 * np.eye(dim)
 
 
-def _mixed(
+def draw_mixed(
     random: np.random.Generator, n_observations: int, means: np.ndarray, covariances: np.ndarray
 ) -> np.ndarray:
     """Draws (N, n) from an even mixture with means (K, n) and covariances (K, n, n)."""
@@ -108,7 +108,7 @@ def mixture(n_observations: int, obs_dim: int, n_components: int, seed: int) -> 
     """Overlapping clusters; EM starts at some of the observations with the covariance of all."""
     random = np.random.default_rng(seed)
     centres = 1.5 * random.normal(size=(n_components, obs_dim))
-    xs = _mixed(random, n_observations, centres, _covariances(random, n_components, obs_dim))
+    xs = draw_mixed(random, n_observations, centres, _covariances(random, n_components, obs_dim))
     start = Mixture(
         weights=np.full(n_components, 1.0 / n_components),
         means=xs[random.choice(n_observations, n_components, replace=False)],
@@ -140,7 +140,7 @@ def hierarchy(
     noise = random.uniform(0.5, 2.0, size=obs_dim)
     centres = 2.0 * random.normal(size=(n_components, lat_dim))
     covariances = 0.5 * _covariances(random, n_components, lat_dim)
-    latents = _mixed(random, n_observations, centres, covariances)
+    latents = draw_mixed(random, n_observations, centres, covariances)
     xs = (
         latents @ loadings.T
         + offset

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 import harmonium as hm
-from benchmarks import mixture_peers, peers, problems, references
+from benchmarks import fits, mixture_peers, peers, problems, references
 from benchmarks.contest import Row, Target
+from benchmarks.devices import SIZES, Remote
 from benchmarks.problems import HierarchyProblem
 from benchmarks.references import Hierarchy
 from benchmarks.timing import Workload
@@ -440,6 +441,31 @@ def mixed() -> Row:
     )
 
 
+def devices() -> Row:
+    """EM on two devices, which are the two halves of this machine, beside one, which is all of it.
+
+    How many devices there are is fixed when JAX starts, so that other processes do the work.
+    """
+    one, two = Remote(1), Remote(2)
+    name = "hierarchy"
+    size = SIZES[name]
+
+    def disagreement() -> float:
+        """Between the objectives on one device and on two."""
+        return abs(one.ask("step", name)[1] - two.ask("step", name)[1])
+
+    return Row(
+        "EM of a hierarchical mixture of Gaussians on devices of this machine, "
+        f"N={size[0]:,} D={size[1]} L={size[2]} K={size[3]}",
+        (
+            Workload(f"{OURS}, two devices", lambda: two.ask("step", name)),
+            Workload(OURS, lambda: one.ask("step", name)),
+        ),
+        (Target(f"{OURS}, two devices", 1.05, OURS),),  # no slower, but for noise
+        disagreement,
+    )
+
+
 ROWS: dict[str, Callable[[], Row]] = {
     "gmm": gmm,
     "gmm-large": gmm_large,
@@ -452,4 +478,8 @@ ROWS: dict[str, Callable[[], Row]] = {
     "missing-density": missing_density,
     "poissons": poissons,
     "mixed": mixed,
+    "devices": devices,
+    "fit": fits.fit_mixture,
+    "fit-overhead": fits.fit_overhead,
+    "fit-accelerated": fits.accelerated,
 }

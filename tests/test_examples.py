@@ -149,3 +149,15 @@ def test_missing_pixels_are_filled_in(example, tmp_path, capsys):
     for errors, better in zip(means, own, strict=True):
         assert all(float(b) < 0.95 * float(e) for e, b in zip(errors, better, strict=False))
     assert picture.stat().st_size > 10_000
+
+
+def test_a_file_larger_than_memory_is_fitted(example, tmp_path, capsys):
+    larger = example("larger_than_memory")
+    picture = tmp_path / "larger.png"
+    # A limit would stay with the process of the tests.
+    settings = larger.Settings(n_rows=12_000, limit=None, minibatch=200, n_points=6)
+    larger.main(picture, settings, n_rows_after=2000)
+    lines = capsys.readouterr().out.splitlines()
+    curve = [float(line.split()[-1]) for line in lines if line.strip()[:2] in ("2,", "8,", "12")]
+    assert len(curve) == 3 and curve[0] < curve[1] < curve[2]
+    assert picture.stat().st_size > 10_000

@@ -37,6 +37,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.statistic_embedding import StatisticEmbedding
     from harmonium.families.von_mises import VonMises, VonMisesProduct
     from harmonium.families.weibull import Weibull
+    from harmonium.files.container import FileError
+    from harmonium.files.storage import load, save
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
     from harmonium.geometry.block_map import BlockMap, BlockMapPoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
@@ -98,7 +100,10 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
     from harmonium.harmoniums.patterns import Patterns
-    from harmonium.lazy import load as __getattr__  # noqa: F401 (Python calls it)
+    from harmonium.harmoniums.sharding import shard_observable
+    from harmonium.lazy import list_names as __dir__  # noqa: F401 (Python calls these two)
+    from harmonium.lazy import load as __getattr__  # noqa: F401
+    from harmonium.learning.batches import Batches
     from harmonium.learning.evaluation import (
         Comparison,
         compare,
@@ -107,6 +112,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
     )
     from harmonium.learning.fit import Fit, fit
     from harmonium.learning.methods import EM, Gradient, Method, NaturalGradient, Result
+    from harmonium.learning.online import OnlineEM
     from harmonium.learning.prior import pseudo_observations
     from harmonium.learning.problem import ConjugatePrior
 
@@ -117,6 +123,7 @@ __all__ = [
     "AffineMap",
     "AffinePoint",
     "Attached",
+    "Batches",
     "Bernoulli",
     "Bernoullis",
     "Beside",
@@ -142,6 +149,7 @@ __all__ = [
     "Euclidean",
     "Exponential",
     "ExponentialFamily",
+    "FileError",
     "Fit",
     "Gamma",
     "Generative",
@@ -184,6 +192,7 @@ __all__ = [
     "NormalCovarianceEmbedding",
     "Null",
     "ObservableEmbedding",
+    "OnlineEM",
     "Pair",
     "Parallel",
     "PartialConjugation",
@@ -221,9 +230,12 @@ __all__ = [
     "gradient",
     "hierarchical_mixture_of_gaussians",
     "impute",
+    "load",
     "observed_information",
     "principal_component_analysis",
     "pseudo_observations",
+    "save",
+    "shard_observable",
     "stack",
     "standard_errors",
 ]

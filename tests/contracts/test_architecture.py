@@ -16,7 +16,7 @@ import harmonium as hm
 
 ROOT = Path(hm.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-LAYERS = ("geometry", "exponential_family", "families", "harmoniums", "learning", "plot")
+LAYERS = ("geometry", "exponential_family", "families", "harmoniums", "files", "learning", "plot")
 MAX_MODULE_LINES = 450
 MAX_FUNCTION_LINES = 60
 
@@ -26,6 +26,7 @@ PERFORMANCE_HOOKS = {
     ("ExponentialFamily", "sum_statistics"): "matrix products instead of N statistics",
     ("ExponentialFamily", "pair_statistics"): "matrix products instead of N statistics",
     ("ExponentialFamily", "is_flat"): "short statistics share one matrix product",
+    ("ExponentialFamily", "features"): "real vectors are their own features",
     ("ExponentialFamily", "substitute"): "only observations that are real vectors have one",
     ("Differentiable", "to_mean"): "a closed form instead of autodiff",
     ("Differentiable", "to_natural"): "a closed form instead of the numerical dual",
@@ -252,7 +253,7 @@ def test_public_names_are_all_that_the_package_imports():
         if isinstance(node, ast.ImportFrom) and node.module.startswith("harmonium")
         for alias in node.names
     }
-    assert imported == {*hm.__all__, "__getattr__"}  # by which pictures are found
+    assert imported == {*hm.__all__, "__dir__", "__getattr__"}  # by which pictures are found
 
 
 @pytest.mark.parametrize("name", hm.__all__)

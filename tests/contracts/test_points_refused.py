@@ -269,7 +269,7 @@ def test_wrong_coordinates(model, name):
         call(s, wrong)
     message = message_of(caught.value)
     assert {NATURAL: "Natural", MEAN: "Mean"}[kind] in message
-    assert f"{kind.dual.value} point of {wrong.manifold!r}" in message
+    assert f"{kind.dual.value} point of {wrong.manifold}" in message
 
 
 @pytest.mark.parametrize(("model", "name"), _cases(CHECKED))

@@ -47,6 +47,7 @@ def test_models_are_compared_observation_by_observation():
     repeated = hm.compare(fits, np.repeat(held_out, weights, axis=0))
     for one, other in zip(weighted, repeated, strict=True):
         np.testing.assert_allclose(one.log_likelihood, other.log_likelihood)
+        np.testing.assert_allclose(one.standard_error, other.standard_error, atol=1e-12)
 
 
 def test_comparisons_of_nothing_and_of_other_data_are_refused():

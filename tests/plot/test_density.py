@@ -90,6 +90,15 @@ def test_counts_are_points():
     assert_close(heights, stats.poisson(3.0).pmf(counts))
 
 
+def test_axes_begin_at_zero_and_hold_all_curves():
+    model = hm.Normal(1, hm.Scale())
+    broad, narrow = (model.from_mean_covariance([0.0], v) for v in (1.0, 0.01))
+    ax = hm.plot.density(model, broad, xlim=(-1, 1), label="broad")
+    hm.plot.density(model, narrow, ax, label="narrow")
+    assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > stats.norm(0, 0.1).pdf(0)
+    assert ax.lines[0].get_color() != ax.lines[1].get_color()
+
+
 def test_densities_are_marginal():
     """Of factor analysis, what is drawn is the density of what is observed."""
     model = hm.factor_analysis(1, 1)
@@ -112,7 +121,7 @@ def test_axes_of_ellipses_are_those_of_the_covariance():
 
 
 def test_each_component_has_its_ellipses():
-    ax = hm.plot.ellipses(*_mixture(), n_std=(1.0, 2.0, 3.0))
+    ax = hm.plot.ellipses(*_mixture(), n_std=[1, 2, 3.0])
     patches = _ellipses(ax)
     assert len(patches) == 6
     assert_close(np.sort([patches[3].width, patches[3].height]), np.array([1.0, 6.0]))

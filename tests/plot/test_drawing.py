@@ -164,6 +164,7 @@ def test_pictures_are_loaded_when_asked_for():
         import sys
         sys.modules["matplotlib.pyplot"] = None  # as if it were not installed
         import harmonium as hm
+        assert {"plot", "draw", "Normal"} <= set(dir(hm))
         try:
             hm.plot
         except ImportError as error:

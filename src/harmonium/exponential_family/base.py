@@ -1,6 +1,7 @@
 """The ladder of exponential families: what each rung can do, derived once for all families."""
 
 import functools
+import itertools
 import math
 import operator
 from abc import abstractmethod
@@ -87,8 +88,8 @@ class ExponentialFamily(Manifold):
             flat = statistic.reshape(statistic.shape[0], size)
             return flat @ theta.reshape(theta.shape[0], size).T
 
-        products = jax.tree.leaves(jax.tree.map(pair, _unlabelled(points), _unlabelled(statistics)))
-        return functools.reduce(operator.add, products)
+        leaves = zip(jax.tree.leaves(points), jax.tree.leaves(statistics), strict=True)
+        return functools.reduce(operator.add, itertools.starmap(pair, leaves))
 
     @property
     def is_flat(self) -> bool:
@@ -103,6 +104,10 @@ class ExponentialFamily(Manifold):
         """The statistics of a batch, all leaves of that of one observation in one row."""
         statistics = jax.vmap(self.sufficient_statistic)(xs)
         return flatten_rows(statistics).astype(dtype)
+
+    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
+        """Vectors whose distances say how alike observations are; a hook, statistics by default."""
+        return self.flat_statistics(xs, dtype)
 
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.
@@ -238,7 +243,7 @@ class Differentiable(ExponentialFamily, Latent):
 
         Mathematically, $\theta = \arg\max_\theta \theta \cdot \eta - \psi(\theta)$. A performance
         hook: families with a closed form have it here; otherwise the convex dual is solved
-        numerically, see [`harmonium.exponential_family.duality.solve_dual`][].
+        numerically, see `solve_dual` in `exponential_family.duality`.
 
         **Arguments:**
 
@@ -442,7 +447,3 @@ def _log_partition(family: Any, point: Any) -> Any:
 def _(family: Any, primals: Any, tangents: Any) -> Any:
     (point,), (tangent,) = primals, tangents
     return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)
-
-
-def _unlabelled(point: Point) -> list[Array]:
-    return jax.tree.leaves(point)

@@ -35,13 +35,19 @@ def require(value: Any, valid: Bool[Array, ""], message: str) -> Any:
     **Raises:** `ValueError` if `valid` is a concrete value, and Equinox's run-time error from
     within `jax.jit` and other transformations, where values are not known beforehand.
     """
-    if not _raises.get():
-        return jax.tree.map(lambda leaf: jnp.where(valid, leaf, jnp.nan), value)
-    if isinstance(valid, Tracer):
-        return eqx.error_if(value, jnp.logical_not(valid), message)
-    if not bool(valid):
-        raise ValueError(message)
-    return value
+    if _raises.get() and not isinstance(valid, Tracer):
+        if not bool(valid):
+            raise ValueError(message)
+        return value
+    if _raises.get():
+        # The check holds up a truth value, on which the rest depends, and not large arrays.
+        valid = eqx.error_if(valid, jnp.logical_not(valid), message)
+    return jax.tree.map(lambda leaf: jnp.where(valid, leaf, _no_number(leaf)), value)
+
+
+def _no_number(leaf: Any) -> Any:
+    """NaN for real numbers, zero for integers, which have none."""
+    return jnp.nan if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else 0
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:

@@ -116,6 +116,10 @@ class Product(AbstractProduct, Differentiable, Generative):
         product = self._flat_rows(xs, columns.dtype) @ columns.T
         return functools.reduce(operator.add, pairs, product)
 
+    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
+        """Those of the parts side by side."""
+        return jnp.concatenate(self._map(lambda part, x: part.features(x, dtype), xs), axis=1)
+
     @property
     def mask(self) -> Any:
         """A tuple of those of the parts."""
@@ -331,6 +335,11 @@ class Replicated(Differentiable, Generative):
             return super().pair_statistics(points, xs)
         pairs = jax.vmap(self.family.pair_statistics, (1, 1), 0)(points.replicas, xs)
         return jnp.sum(pairs, axis=0)
+
+    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
+        """Those of the replicas side by side."""
+        columns = jax.vmap(lambda x: self.family.features(x, dtype), 1, 1)(xs)
+        return columns.reshape(len(columns), -1)
 
     @property
     def mask(self) -> Any:

@@ -125,6 +125,10 @@ class Normal(Differentiable, Generative):
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return jnp.all(jnp.isfinite(x))
 
+    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
+        """The vectors themselves."""
+        return xs.astype(dtype)
+
     def sufficient_statistic(self, x: Any) -> Mean:
         x = self.check_form(x, batch=False)
         moment = self.covariance_structure.cross_moment(x[None], x[None])

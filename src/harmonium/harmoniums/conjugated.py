@@ -29,8 +29,8 @@ class Conjugated(ExactInference):
 
     - the prior $p(z)$ has natural parameters $e(\theta_Z) + \rho$,
     - $\psi(\theta) = \psi_Z(e(\theta_Z) + \rho) + \chi$,
-    - $\log p(x) = \theta_X \cdot s_X(x) + \log h_X(x) + \psi_{Z|X}(\theta_Z + \Theta_{XZ}^T s_X(x))
-      - \psi(\theta)$.
+    - $\log p(x) = \theta_X \cdot s_X(x) + \log h_X(x) + \psi_{Z|X}(\theta_Z + \Theta_{XZ}^T
+      s_X(x)) - \psi(\theta)$.
 
     A model supplies `obs_man`, `int_man`, `pst_man`, `pst_prr_emb`, `conjugation_parameters`,
     `likelihood_to_natural`, `marginal_interaction` and `partial_conjugation`; everything else

@@ -15,7 +15,7 @@ from harmonium.families.normal_embedding import LocationEmbedding, NormalCovaria
 from harmonium.geometry.diagonal import Diagonal, Identity, Scale
 from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-from harmonium.geometry.matrix import PositiveDefinite, hidden_products
+from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite, hidden_products
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
@@ -117,7 +117,7 @@ class LinearGaussianModel(Conjugated):
         covariance_z = latent_structure.matrix_from_moment(moment_z, n_lat)
         covariance_zx = point.interaction.rows[0].values - jnp.outer(mean_z, mean_x)
         factor = latent_structure.factor(covariance_z, n_lat)
-        transposed_loadings = latent_structure.solve(factor, covariance_zx)
+        transposed_loadings = _solve_wide(latent_structure, factor, covariance_zx)
         offset = mean_x - mean_z @ transposed_loadings
         residual = (
             point.observable.shape
@@ -148,7 +148,7 @@ class LinearGaussianModel(Conjugated):
 
         def regress(covariance: Array, covariance_zx: Array) -> Array:
             factor = latent_structure.factor(covariance, n_lat)
-            return latent_structure.solve(factor, covariance_zx)
+            return _solve_wide(latent_structure, factor, covariance_zx)
 
         covariances = jax.vmap(within)(latents.shape, mean_z, weights)
         crosses = latents.location[:, :, None] * mean_x[:, None, :]
@@ -335,6 +335,11 @@ class LinearGaussianModel(Conjugated):
                 f"embed_observable takes an embedding of {self.obs_man}, got one of "
                 f"{embedding.sub_man}."
             )
+
+
+def _solve_wide(structure: CovarianceStructure, factor: Array, right: Array) -> Array:
+    """`solve` by a product, whose columns may lie on several devices; a solve would gather them."""
+    return structure.solve(factor, jnp.eye(len(right), dtype=right.dtype)) @ right
 
 
 def _normal(manifold: Any) -> Normal:

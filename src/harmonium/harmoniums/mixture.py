@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_close, check_weights, require
-from harmonium.exponential_family.chunks import sum_chunks
+from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.outline import Dependence, all_pairs, differing
 from harmonium.families.categorical import Categorical
@@ -28,6 +28,7 @@ from harmonium.geometry.point import (
     VectorPoint,
 )
 from harmonium.geometry.structure import cached_property
+from harmonium.harmoniums.clusters import k_means, scaled_columns
 from harmonium.harmoniums.components import (
     LatentShifts,
     project_weights,
@@ -37,6 +38,10 @@ from harmonium.harmoniums.components import (
 )
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import PartialConjugation
+
+# How many observations make the components of a start, and how much of each is the whole sample.
+LARGEST_SAMPLE = 5_000
+WHOLE_SAMPLE = 0.05
 
 
 class Mixture(Conjugated):
@@ -211,50 +216,90 @@ class Mixture(Conjugated):
         return self.join_conjugated(likelihood, self.pst_man.initialize(keys[0]))
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        """Components half way between the average of the sample and random members of it.
+        """Components from clusters of the sample, or, for every other key, broad ones.
 
-        In mean coordinates, so that every component has a valid, broad distribution. Weights are
-        equal. Components that share parameters differ by what moves their interacting means there,
-        and are then narrowed by a step of EM in which observations belong to one component.
+        Clusters are those of k-means on the `features` of the observations; a twentieth of what
+        each component starts from comes from the whole sample, so that none is without data. Broad
+        components lie half way between the average of the sample and random members of it, in mean
+        coordinates, and have equal weights. Where components share parameters, those differ by what
+        moves their interacting means there, and are then narrowed by a step of EM in which
+        observations belong to one component. Clusters lead to the same good optimum more often,
+        broad components to more of them.
+
+        Of a large sample a random part makes the components.
         """
         xs = self.obs_man.check_data(xs)
-        member_key, observable_key = jax.random.split(key)
-        n = jax.tree.leaves(xs)[0].shape[0]
-        chosen = jax.random.choice(
-            member_key, n, (self.n_components,), replace=n < self.n_components
-        )
+        member_key, observable_key, cluster_key, part_key, coin_key = jax.random.split(key, 5)
         overall = self.obs_man.initialize_from_sample(observable_key, xs)
         average = self.obs_man.to_mean(overall)
-        members = jax.vmap(self.obs_man.sufficient_statistic)(jax.tree.map(lambda a: a[chosen], xs))
-        means = jax.vmap(lambda member: member * 0.5 + average * 0.5)(members)
-        prior = self.pst_man.zeros(Coordinates.NATURAL)
+        n = batch_length(xs)
+        if n > LARGEST_SAMPLE:
+            rows = jax.random.randint(part_key, (LARGEST_SAMPLE,), 0, n)
+            xs = jax.tree.map(lambda leaf: leaf[rows], xs)
         if self._shares_nothing:
-            components = jax.vmap(self.obs_man.improve, (0, None))(means, overall)
-            return self.join_conjugated(self._from_natural_components(components), prior)
+            base, broad = overall, self._broad_components(member_key, xs, average)
+        else:
+            base = self._shared_components(member_key, xs, overall, average)
+            broad = self._narrowed(base, xs)
+        clustered = self._clusters(cluster_key, xs, average)
+        clusters = jax.random.bernoulli(coin_key)
+        mean = jax.tree.map(lambda a, b: jnp.where(clusters, a, b), clustered, broad)
+        if not self._shares_nothing:
+            return self.improve(mean, base)
+        parts, weights = self.component_sums(mean)
+        means = jax.vmap(lambda part, weight: part / weight)(parts, weights)
+        components = jax.vmap(self.obs_man.improve, (0, None))(means, overall)
+        prior = self.pst_man.to_natural(mean.latent)
+        return self.join_conjugated(self._from_natural_components(components), prior)
+
+    def _members(self, key: PRNGKeyArray, xs: Any) -> Mean:
+        """The statistics of random members of a sample, one for each component."""
+        n = batch_length(xs)
+        chosen = jax.random.choice(key, n, (self.n_components,), replace=n < self.n_components)
+        return jax.vmap(self.obs_man.sufficient_statistic)(jax.tree.map(lambda a: a[chosen], xs))
+
+    def _broad_components(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:
+        """Components half way between the average and members of the sample."""
+        k = self.n_components
+        sums = jax.vmap(lambda m: (m * 0.5 + average * 0.5) / k)(self._members(key, xs))
+        return self.from_component_sums(sums, jnp.full(k, 1 / k, float_dtype(average)))
+
+    def _shared_components(
+        self, key: PRNGKeyArray, xs: Any, overall: Natural, average: Mean
+    ) -> Natural:
+        """As `_broad_components`, of components that share parameters."""
+        means = jax.vmap(lambda m: m * 0.5 + average * 0.5)(self._members(key, xs))
         differences = self._differences_towards(overall, means)
         first = self.obs_emb.translate(overall, differences[0])
         rest = jax.vmap(lambda d: d - differences[0])(differences[1:])
-        likelihood = self._make_likelihood(first, rest)
-        return self._narrowed(self.join_conjugated(likelihood, prior), xs)
+        prior = self.pst_man.zeros(Coordinates.NATURAL)
+        return self.join_conjugated(self._make_likelihood(first, rest), prior)
 
-    def _narrowed(self, point: Natural, xs: Any) -> Natural:
-        """The M-step for observations that belong to their likeliest component.
+    def _clusters(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:
+        """The statistics of clusters of the sample, each with some of the whole sample."""
+        k, dtype = self.n_components, float_dtype(average)
+        features = scaled_columns(self.obs_man.features(xs, dtype))
+        members = jax.nn.one_hot(k_means(key, features, k), k, dtype=dtype)
+        shares = members * (1 - WHOLE_SAMPLE) / len(members)
+        sums = self.obs_man.sum_statistics(xs, shares)
+        sums = jax.vmap(lambda own: own + average * (WHOLE_SAMPLE / k))(sums)
+        return self.from_component_sums(sums, jnp.sum(shares, axis=0) + WHOLE_SAMPLE / k)
 
-        A tenth of the point itself is mixed in, so that no component is empty. Components that
-        share parameters start as broad as the sample, and soft assignments would leave them so.
+    def _narrowed(self, point: Natural, xs: Any) -> Mean:
+        """The statistics if observations belonged to their likeliest component.
+
+        A tenth of those of the point itself is mixed in, so that no component is empty. Components
+        that share parameters start as broad as the sample, and soft assignments would leave them
+        so.
         """
         shares = jax.nn.one_hot(self.assign(point, xs), self.n_components)[:, 1:]
-        weights = check_weights(None, len(shares), float_dtype(point))[:, None]
-
-        def statistics(chunk: Any, chunk_weights: Array) -> Mean:
-            members, member_shares = chunk
-            chunk_weights = chunk_weights[:, 0]
-            total, parts = self.int_man.outer_sum(members, member_shares, chunk_weights)
-            masses = VectorPoint(chunk_weights @ member_shares, self.pst_man, Coordinates.MEAN)
-            return self.point(total, parts, masses)
-
-        hard = sum_chunks(statistics, (xs, shares.astype(weights.dtype)), weights, BATCH_SIZE)
-        return self.improve(hard * 0.9 + self.to_mean(point) * 0.1, point)
+        weights = check_weights(None, len(shares), float_dtype(point))
+        shares = shares.astype(weights.dtype)
+        total, parts = self.int_man.outer_sum(xs, shares, weights)
+        hard = self.point(
+            total, parts, VectorPoint(weights @ shares, self.pst_man, Coordinates.MEAN)
+        )
+        return hard * 0.9 + self.to_mean(point) * 0.1
 
     def _differences_towards(self, base: Natural, means: Mean) -> Natural:
         """Differences from one component that move its interacting mean to others, to first order.

@@ -133,8 +133,8 @@ def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = Non
     xs = jax.vmap(family.conceal)(xs, observed)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(observed)):
         return Patterns(jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length))
-    bits = [np.asarray(leaf).reshape(length, -1) for leaf in jax.tree.leaves(observed)]
-    rows, slots = _blocks(np.packbits(np.concatenate(bits, axis=1), axis=1))
+    keys = mask_keys(observed)
+    rows, slots = blocks_of(keys, block_length(length, len(np.unique(keys, axis=0))))
     firsts = rows[:, 0]
     return Patterns(
         jax.tree.map(lambda leaf: leaf[rows], xs),
@@ -143,8 +143,25 @@ def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = Non
     )
 
 
-def _blocks(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mask_keys(observed: Any) -> np.ndarray:
+    """A batch of masks as rows of bytes."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(observed)]
+    bits = [leaf.reshape(len(leaf), -1) for leaf in leaves]
+    return np.packbits(np.concatenate(bits, axis=1), axis=1)
+
+
+def block_length(n_rows: int, n_patterns: int) -> int:
+    """How long blocks are to be."""
+    return max(1, n_rows // (BLOCKS_A_PATTERN * n_patterns))
+
+
+def blocks_of(keys: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows with equal keys in blocks of one length.
+
+    **Arguments:**
+
+    - `keys`: of the N rows, see `mask_keys`.
+    - `length`: of a block.
 
     **Returns:** the rows of each block, (blocks, length), the first of which fills it up; and the
     place of each row among all.
@@ -152,7 +169,6 @@ def _blocks(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     _, pattern = np.unique(keys, axis=0, return_inverse=True)
     pattern = pattern.reshape(-1)
     counts = np.bincount(pattern)
-    length = max(1, len(keys) // (BLOCKS_A_PATTERN * len(counts)))
     n_blocks = -(-counts // length)
     order = np.argsort(pattern, kind="stable")
     ranks = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -2,18 +2,21 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
-from harmonium.geometry.point import Natural
+from harmonium.geometry.point import Mean, Natural
+from harmonium.learning.checkpoint import Checkpoint
+from harmonium.learning.devices import everywhere, localized
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.problem import Problem
 
@@ -67,7 +70,21 @@ def advance(
 
 def _step(method: Method, problem: Problem, run: Run, tolerance: Float[Array, ""]) -> Run:
     with invalid_as_nan():
-        step = method.step(problem, run.params, run.state)
+        mean, value = problem.expectation(run.params)
+    return accept(method, problem, run, mean, value, tolerance)
+
+
+def accept(
+    method: Method,
+    problem: Problem,
+    run: Run,
+    mean: Mean,
+    value: Float[Array, ""],
+    tolerance: Float[Array, ""],
+) -> Run:
+    """A step of one start, given the E-step at its point, and whether the fit ends with it."""
+    with invalid_as_nan():
+        step = method.propose(problem, run.params, run.state, mean, value)
     sane = jnp.isfinite(step.value) & (step.value < problem.ceiling)
     valid = sane & jnp.logical_not(step.rejected)
     better = valid & (step.value > run.value)
@@ -90,9 +107,10 @@ def _begin(method: Method, problem: Problem, starts: Natural, max_steps: int) ->
 
 
 @eqx.filter_jit
-def _advance(
+def advance_all(
     method: Method, problem: Problem, run: Run, until: Int[Array, ""], tolerance: Float[Array, ""]
 ) -> Run:
+    """`advance` for a batch of starts."""
     return jax.vmap(lambda one: advance(method, problem, one, until, tolerance))(run)
 
 
@@ -101,43 +119,107 @@ def run_fit(
     problem: Problem,
     starts: Natural,
     max_steps: int,
-    tolerance: float,
+    tolerance: float | int,
     progress: bool | None,
-    report: Callable[[int, Float[Array, " starts"]], str],
+    report: Callable[[Run], str],
+    take_steps: Callable[..., Run] = advance_all,
+    one_by_one: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Fits from a batch of starts, all at once.
 
     Inside of compiled functions it is one loop. Outside, it is interrupted now and then to show
     progress; an interrupt from the keyboard ends it, and what is best so far is returned.
 
-    **Arguments:** as those of `fit`, but `report`, which is called between chunks of steps with
-    their number and all objectives, and returns what the progress bar says.
+    **Arguments:** as those of `fit`, but
+
+    - `report`: called between chunks of steps, returns what the progress bar says.
+    - `take_steps`: `advance` for a batch of starts.
+    - `one_by_one`: whether to report after each step, for steps that take long.
+    - `checkpoint`: from which the run goes on if there is one, and which is written now and then
+        and at the end.
     """
     limit = jnp.asarray(tolerance, problem.base_measure.dtype)
     run = _begin(method, problem, starts, max_steps)
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return _advance(method, problem, run, jnp.asarray(max_steps), limit)
-    until = 0
+        return take_steps(method, problem, run, jnp.asarray(max_steps), limit)
+    if checkpoint is not None:
+        run = _resume(checkpoint, localized(run), limit)
+    run = everywhere(problem.devices, run)
+    n_steps = int(jnp.max(run.n_steps))
+    until = int(jnp.min(jnp.where(run.code == Result.RUNNING, run.n_steps, max_steps)))
     disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
+    settings: Any = {"total": max_steps, "initial": n_steps, "unit": "step"}
     with (
-        tqdm(total=max_steps, desc="fit", unit="step", disable=disable, delay=delay) as bar,
-        contextlib.suppress(KeyboardInterrupt),
+        tqdm(desc="fit", disable=disable, delay=delay, **settings) as bar,
+        _interruptible(lambda: n_steps > 0),
     ):
-        chunk = FIRST_CHUNK
+        chunk = 1 if one_by_one else FIRST_CHUNK
         while until < max_steps and bool(jnp.any(run.code == Result.RUNNING)):
             until = min(max_steps, until + chunk)
             started = time.perf_counter()
-            run = jax.block_until_ready(_advance(method, problem, run, jnp.asarray(until), limit))
+            run = take_steps(method, problem, run, jnp.asarray(until), limit)
+            run = jax.block_until_ready(run)
             took = time.perf_counter() - started
-            if chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK:
+            if problem.devices is not None:  # whose processes have to take the same steps
+                took = problem.devices.largest(took)
+            if not one_by_one and (chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK):
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))
             n_steps = int(jnp.max(run.n_steps))
-            bar.set_postfix_str(report(n_steps, run.value), refresh=False)
+            bar.set_postfix_str(report(localized(run)), refresh=False)
             bar.update(n_steps - bar.n)
+            if checkpoint is not None and checkpoint.is_due:
+                checkpoint.save(_state(localized(run), limit))
+    run = localized(run)
+    if checkpoint is not None:
+        checkpoint.save(_state(run, limit))
     code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)
     return eqx.tree_at(lambda r: r.code, run, code)
+
+
+def _state(run: Run, tolerance: Array) -> Any:
+    """What a checkpoint holds; of the history, steps that were taken."""
+    history = np.asarray(run.history)[:, : int(jnp.max(run.n_steps))]
+    return eqx.tree_at(lambda r: r.history, run, history), tolerance
+
+
+def _resume(checkpoint: Checkpoint, run: Run, tolerance: Array) -> Run:
+    """The run of the checkpoint, or the one given, which has only begun and is written then.
+
+    A run that ended goes on if now it may take more steps or has to converge more closely.
+    """
+    like = eqx.tree_at(lambda r: r.history, run, ...)
+    found = checkpoint.load((like, tolerance))
+    if found is None:
+        checkpoint.save(_state(run, tolerance))
+        return run
+    run, before = found[0], run
+    max_steps, taken = before.history.shape[1], run.history.shape[1]
+    if taken > max_steps:
+        raise ValueError(
+            f"the run in {checkpoint.path} has taken {taken} steps, and max_steps is {max_steps}: "
+            f"raise it, or pass another path."
+        )
+    history = before.history.at[:, :taken].set(run.history)
+    may_converge_more = (run.code == Result.CONVERGED) & (tolerance < found[1])
+    ran_out = (run.code == Result.STEP_LIMIT) | (run.code == Result.COMPLETED)
+    reopened = may_converge_more | (ran_out & (run.n_steps < max_steps))
+    code = jnp.where(reopened, int(Result.RUNNING), run.code)
+    at_limit = (code == Result.RUNNING) & (run.n_steps >= max_steps)
+    code = jnp.where(at_limit, int(Result.STEP_LIMIT), code)
+    return eqx.tree_at(lambda r: (r.history, r.code), run, (history, code))
+
+
+@contextlib.contextmanager
+def _interruptible(has_begun: Callable[[], bool]) -> Iterator[None]:
+    """Ends quietly at an interrupt from the keyboard, if there is anything to return."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not has_begun():
+            raise
 
 
 def is_valid(run: Run) -> Bool[Array, "..."]:

@@ -63,7 +63,7 @@ def compare(
 
     - `fits`: fits of models of the same kind of observations, by name.
     - `data`: a batch of N observations.
-    - `weights`: (N,), not negative; equal ones by default.
+    - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
     - `observed`: N masks of what is observed, see `posterior_at`.
 
     **Returns:** a row for each model with its average log density of these data, the difference to
@@ -79,6 +79,7 @@ def compare(
     }
     length = len(next(iter(densities.values())))
     shares = np.asarray(check_weights(weights, length, float))
+    total = length if weights is None else np.sum(np.asarray(weights))
     averages = {name: float(shares @ own) for name, own in densities.items()}
     names = sorted(fits, key=lambda name: -averages[name])
     best = densities[names[0]]
@@ -86,7 +87,7 @@ def compare(
     for name in names:
         fit, behind = fits[name], best - densities[name]
         difference = float(shares @ behind)
-        error = float(np.sqrt(np.sum((shares * (behind - difference)) ** 2)))
+        error = float(np.sqrt(shares @ (behind - difference) ** 2 / total))
         model: Any = fit.params.manifold
         criteria = float(fit.aic), float(fit.bic)
         rows.append(

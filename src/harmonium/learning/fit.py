@@ -1,13 +1,14 @@
 """Fitting models to data."""
 
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
 from harmonium.exponential_family.checks import check_weights
@@ -15,107 +16,35 @@ from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
-from harmonium.learning.engine import Run, is_valid, run_fit
-from harmonium.learning.methods import EM, Method, Result
+from harmonium.harmoniums.patterns import Patterns, check_masks
+from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
+from harmonium.learning.checkpoint import Checkpoint
+from harmonium.learning.devices import (
+    Devices,
+    group_by_device,
+    localized,
+    spread_data,
+    take_sample,
+)
+from harmonium.learning.engine import Run, advance_all, run_fit
+from harmonium.learning.fingerprint import describe
+from harmonium.learning.methods import EM, Method
+from harmonium.learning.online import Learner, OnlineEM, first_block
+from harmonium.learning.outcome import Fit, best_point, finish
 from harmonium.learning.prior import default_prior
-from harmonium.learning.problem import ConjugatePrior, Problem, make_problem
+from harmonium.learning.problem import ConjugatePrior, make_problem
 from harmonium.learning.scaling import (
     Scaling,
     as_numbers,
     density_ceiling,
     log_volumes,
-    push_back,
     push_into,
     standardization,
     standardize_data,
 )
-
-MESSAGES = {
-    Result.CONVERGED: "converged: a step gained less than the tolerance.",
-    Result.STEP_LIMIT: (
-        "not converged: the steps ran out. Raise max_steps, loosen the tolerance, or use "
-        "EM('squarem')."
-    ),
-    Result.DIVERGED: (
-        "diverged: the objective is not finite any more, and the best point before is returned. "
-        "Lower the learning rate, or use EM."
-    ),
-    Result.DEGENERATE: (
-        "degenerate: a covariance became singular, or a component lost all its data. Use a prior, "
-        "fewer components, or a simpler covariance; remove constant columns."
-    ),
-    Result.INTERRUPTED: "interrupted: the best point so far is returned.",
-}
-
-
-class Fit(eqx.Module):
-    """The result of `fit`.
-
-    Log-likelihoods and objectives are averages over observations, in nats. Values of a single fit
-    are those of the best start; `all_...` have a leading axis for starts.
-
-    **Fields:**
-
-    - `params`: natural, the fitted parameters.
-    - `log_likelihood`: the average log density of the data.
-    - `objective`: what was maximised: the same, and the log prior if there is one.
-    - `history`: (max_steps,), the best objective after each step, NaN for steps not taken.
-    - `n_steps`: how many steps were taken.
-    - `code`: a `Result`, as an integer.
-    - `all_params`, `all_objectives`, `all_histories`, `all_steps`, `all_codes`: of all starts.
-    - `total_weight`: the number of observations, or the sum of their weights.
-    """
-
-    params: Natural
-    log_likelihood: Float[Array, ""]
-    objective: Float[Array, ""]
-    history: Float[Array, " steps"]
-    n_steps: Int[Array, ""]
-    code: Int[Array, ""]
-    all_params: Natural
-    all_objectives: Float[Array, " starts"]
-    all_histories: Float[Array, "starts steps"]
-    all_steps: Int[Array, " starts"]
-    all_codes: Int[Array, " starts"]
-    total_weight: Float[Array, ""]
-
-    @property
-    def result(self) -> Result:
-        """How the best start ended."""
-        return Result(int(self.code))
-
-    @property
-    def converged(self) -> bool:
-        """Whether the best start converged."""
-        return self.result is Result.CONVERGED
-
-    @property
-    def message(self) -> str:
-        """How the best start ended, and what to do about it."""
-        return f"{MESSAGES[self.result]} Steps: {int(self.n_steps)}."
-
-    @property
-    def aic(self) -> Float[Array, ""]:
-        r"""Akaike's information criterion, $2 d - 2 \log L$; smaller is better."""
-        return 2 * self._dim - 2 * self.total_weight * self.log_likelihood
-
-    @property
-    def bic(self) -> Float[Array, ""]:
-        r"""The Bayesian information criterion, $d \log N - 2 \log L$; smaller is better."""
-        dim = self._dim * jnp.log(self.total_weight)
-        return dim - 2 * self.total_weight * self.log_likelihood
-
-    @property
-    def _dim(self) -> int:
-        model: Any = self.params.manifold
-        return model.dim
-
-    def __repr__(self) -> str:
-        if isinstance(self.code, Tracer):
-            return f"Fit({self.params.manifold})"
-        value = float(self.log_likelihood)
-        return f"Fit({self.params.manifold}: {value:.6g} nats per observation, {self.message})"
+from harmonium.learning.starts import best_candidates
+from harmonium.learning.streams import Stream, prepare, progress_bar, relative_prior
+from harmonium.learning.survey import sample_size, survey
 
 
 def fit(
@@ -125,6 +54,7 @@ def fit(
     key: PRNGKeyArray | None = None,
     method: Method = EM(),  # noqa: B008 (it has no state)
     n_starts: int | None = None,
+    n_candidates: int = 4,
     starts: Any = None,
     weights: Any = None,
     observed: Any = None,
@@ -132,10 +62,14 @@ def fit(
     prior: ConjugatePrior | str | None = "default",
     scale: bool = True,
     max_steps: int = 1000,
-    tolerance: float = 1e-6,
+    tolerance: float | int = 1e-6,
     progress: bool | None = None,
     callback: Callable[[int, float], None] | None = None,
+    monitor: Callable[[int, Natural], None] | None = None,
     batch_size: int = BATCH_SIZE,
+    checkpoint: str | os.PathLike | None = None,
+    every: float | int = 60,
+    mesh: Any = None,
 ) -> Fit:
     r"""Fits a model to data, from several starts at once, and returns the best.
 
@@ -146,11 +80,16 @@ def fit(
     **Arguments:**
 
     - `model`: a conjugated harmonium, or a family without latents.
-    - `data`: a batch of N observations of the model's observable.
+    - `data`: a batch of N observations of the model's observable. A NumPy memory map, or
+        `Batches`, is read batch by batch, once a step, and never is in memory as a whole.
     - `key`: a JAX random key for the starts; not needed where `starts` are given.
-    - `method`: `EM()`, `EM("squarem")`, `Gradient(optimiser)` or `NaturalGradient(learning_rate)`.
+    - `method`: `EM()`, `EM("squarem")`, `Gradient(optimiser)`, `NaturalGradient(learning_rate)`,
+        or `OnlineEM()`, which takes a small step for each of many minibatches.
     - `n_starts`: how many random starts near the data; by default 4 where there are several
         optima, one where there is one.
+    - `n_candidates`: how many random points each of them is the best of, after a few steps of EM on
+        2,000 observations at most. Only where there are several optima, EM has a closed form and
+        everything is observed; else each start is one random point.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
     - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
     - `observed`: N masks of what is observed, see `posterior_at`.
@@ -163,12 +102,21 @@ def fit(
         or to 1, whichever is larger.
     - `progress`: whether to show a progress bar; by default at a terminal, after a second.
     - `callback`: called now and then with the number of steps taken and the best objective.
-    - `batch_size`: how many observations are processed at once.
+    - `monitor`: called then with the number of steps taken and the best parameters so far.
+    - `batch_size`: how many observations are processed at once, on each device.
+    - `checkpoint`: a file in which the run is kept. Called again with the same arguments, after
+        whatever ended the process, the fit goes on from there, and ends with the same numbers to
+        the last bit as if nothing had happened; one that was complete is returned at once. With a
+        smaller `tolerance` or more `max_steps`, a complete one goes on.
+    - `every`: how many seconds there are at least between two writes of it. What is lost in the
+        worst case is that time, and what a few steps take.
+    - `mesh`: a `jax.sharding.Mesh` over all of whose devices the data are to be spread. Data that
+        are sharded along their first axis stay as they are, and need none.
 
     **Returns:** a `Fit`; its `message` says whether it converged and what to do otherwise.
 
     **Raises:** `TypeError` or `ValueError` for data of another form or outside the support, for bad
-    weights, and if every start fails at once.
+    weights, and if every start fails at once; `FileError` for a checkpoint of another fit.
     """
     if not isinstance(model, Differentiable):
         raise TypeError(f"fit takes a model, got {type(model).__name__}.")
@@ -177,46 +125,172 @@ def fit(
             "fit takes at least one step and a tolerance that is not negative, got max_steps = "
             f"{max_steps}, tolerance = {tolerance}."
         )
-    data, observed = _check_data(model, data, observed, missing)
+    arguments = {"model": model, "method": method, "starts": (key, n_starts, n_candidates, starts)}
+    arguments |= {"prior": prior, "scale": scale, "batch_size": batch_size}
+    store = _checkpoint(checkpoint, every, arguments)
     family: Any = _observable(model)
+    prior = _check_prior(model, prior)
+    trials = _count_candidates(model, n_candidates, starts, observed, missing)
+    origin = _check_starts(model, key, n_starts, trials, starts)
+    data, weights, observed, devices = spread_data(family, data, weights, observed, mesh)
+    if devices is not None:
+        progress = _check_spread(method, progress)
+    settings = _Settings(
+        method, origin, prior, scale, max_steps, tolerance, progress, callback, monitor, batch_size
+    )._replace(checkpoint=store)
+    batches = as_batches(data, weights) if devices is None else None
+    if batches is not None or isinstance(method, OnlineEM):
+        _refuse_masks(observed, missing)
+        batches = array_batches(family, data, weights) if batches is None else batches
+        return _fit_batches(model, batches, key, trials, settings)
+    _identify(store, data=data, weights=weights, observed=(observed, missing))
+    data, observed = _check_data(model, data, observed, missing)
     checked = _checked(family, data, observed)
     length, dtype = batch_length(checked), float_dtype(checked)
     shares = check_weights(weights, length, dtype)
     total = jnp.asarray(length if weights is None else jnp.sum(jnp.asarray(weights)), dtype)
-    numbers = as_numbers(data, checked)
+    numbers = as_numbers(data, checked) if devices is None else checked
     scaling = standardization(family, numbers, observed, shares) if scale else None
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
         xs = jax.vmap(family.conceal)(xs, observed)
     volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
-    volume = shares @ jnp.broadcast_to(volumes, length)
+    volume = jnp.sum(shares * volumes)
     ceiling = density_ceiling(scaling, xs, dtype)
-    origin = _check_starts(model, key, n_starts, starts)
-    scaling = jax.tree.map(jnp.asarray, scaling)
-    rows, row_shares = xs, shares
-    if observed is not None:
-        rows = group_patterns(family, xs, observed)
-    elif isinstance(model, Conjugated):
-        rows, row_shares = model.condense(xs, shares)
-    prior = _check_prior(model, prior)
-    starting = _starting_points(model, origin, scaling, xs)
-    prior = _standard_prior(model, prior, scaling, xs, shares, total)
-    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size)
+    scaling, volume, total = localized((jax.tree.map(jnp.asarray, scaling), volume, total))
+    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
+    sample, sample_shares = take_sample(devices, xs, shares, sample_size(family, batch_size))
+    starting = _starting_points(model, origin, scaling, sample)
+    prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
+    if trials > 1:
+        starting = best_candidates(model, starting, trials, key, sample, sample_shares, prior)
+    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
+    report = _reporter(model, scaling, volume, settings)
+    run = run_fit(
+        method, problem, starting, max_steps, tolerance, progress, report, checkpoint=store
+    )
+    return finish(model, problem, run, scaling, volume, total)
 
-    def report(n_steps: int, objectives: Array) -> str:
-        best = float(jnp.nanmax(objectives) - volume)
-        if callback is not None:
-            callback(n_steps, best)
+
+class _Settings(NamedTuple):
+    """Arguments of `fit` that don't depend on where the data are, checked."""
+
+    method: Method
+    origin: Any
+    prior: Any
+    scale: bool
+    max_steps: int
+    tolerance: float | int
+    progress: bool | None
+    callback: Any
+    monitor: Any
+    batch_size: int
+    checkpoint: Checkpoint | None = None
+
+
+def _fit_batches(
+    model: Any, batches: Batches, key: Any, n_candidates: int, settings: _Settings
+) -> Fit:
+    """`fit` to data that are read batch by batch."""
+    method, origin, prior = settings.method, settings.origin, settings.prior
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
+        raise TypeError("data can't be read batch by batch inside of compiled functions.")
+    family, progress = _observable(model), settings.progress
+    seed = 0 if key is None else int(jax.random.bits(key))
+    size = min(settings.batch_size, batches.length or settings.batch_size)
+    if isinstance(method, OnlineEM) and not batches.in_memory:
+        blocks = first_block(family, batches, size, seed)
+    else:
+        blocks = read_blocks(family, batches, size)
+    whole = isinstance(model, Conjugated) and model.is_quadratic
+    blocks = progress_bar(blocks, "moments", progress)
+    surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
+    prepared = prepare(family, surveyed, settings.scale)
+    scaling = jax.tree.map(jnp.asarray, prepared.scaling)
+    starting = _starting_points(model, origin, scaling, prepared.sample)
+    one = jnp.ones((), surveyed.dtype)
+    prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
+    if n_candidates > 1:
+        shares = check_weights(None, batch_length(prepared.sample), surveyed.dtype)
+        relative = relative_prior(prior, surveyed.length)
+        starting = best_candidates(
+            model, starting, n_candidates, key, prepared.sample, shares, relative
+        )
+    if isinstance(method, OnlineEM):
+        data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
+    else:
+        data = Stream(family, batches, surveyed, prepared, size, progress)
+    _identify(settings.checkpoint, data=(repr(batches), tuple(surveyed)))
+    if isinstance(data, Learner) and settings.checkpoint is not None:
+        settings.checkpoint.reader = data
+    problem, take_steps = data.problem(model, prior)
+    report = _reporter(model, scaling, prepared.volume, settings)
+    run = run_fit(
+        method,
+        problem,
+        starting,
+        settings.max_steps,
+        settings.tolerance,
+        progress,
+        report,
+        take_steps,
+        one_by_one=take_steps is not advance_all,
+        checkpoint=settings.checkpoint,
+    )
+    total = jnp.asarray(data.total, surveyed.dtype)
+    prior = relative_prior(prior, data.total)
+    problem = eqx.tree_at(lambda p: p.prior, problem, prior, is_leaf=lambda node: node is None)
+    return finish(model, problem, run, scaling, prepared.volume, total)
+
+
+def _reporter(
+    model: Any, scaling: Scaling, volume: Array, settings: _Settings
+) -> Callable[[Run], str]:
+    """What tells a user about steps, and the progress bar what to show."""
+
+    def report(run: Run) -> str:
+        best, n_steps = float(jnp.nanmax(run.value) - volume), int(jnp.max(run.n_steps))
+        if settings.callback is not None:
+            settings.callback(n_steps, best)
+        if settings.monitor is not None:
+            settings.monitor(n_steps, best_point(model, scaling, run))
         return f"{best:.6g} nats"
 
-    run = run_fit(method, problem, starting, max_steps, tolerance, progress, report)
-    result, succeeded = _finish(model, problem, run, scaling, volume, total)
-    if not isinstance(succeeded, Tracer) and not bool(succeeded):
-        raise ValueError(
-            f"{model} can't be fitted: from every start the objective is not finite. "
-            f"{MESSAGES[Result.DEGENERATE]}"
+    return report
+
+
+def _check_spread(method: Method, progress: bool | None) -> bool | None:
+    """Whether to show the progress of a fit on many devices: the first process does."""
+    if isinstance(method, OnlineEM):
+        raise TypeError(
+            "OnlineEM reads its data batch by batch, on one device. Fit data on many devices by "
+            "another method, as EM('squarem')."
         )
-    return result
+    return progress if jax.process_index() == 0 else False
+
+
+def _refuse_masks(observed: Any, missing: str) -> None:
+    if observed is not None or missing != "error":
+        raise TypeError(
+            "missing values are not taken in data that are read batch by batch, or by OnlineEM. "
+            "Fit the array as a whole by another method, or impute them first."
+        )
+
+
+def _checkpoint(path: Any, every: float | int, arguments: dict[str, Any]) -> Checkpoint | None:
+    return None if path is None else Checkpoint(path, every, _describe_all(arguments))
+
+
+def _identify(store: Checkpoint | None, **data: Any) -> None:
+    """Adds to the fingerprint of a checkpoint what tells the data from others."""
+    if store is not None:
+        store.fingerprint |= _describe_all(data)
+
+
+def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
+        raise TypeError("fit writes no checkpoints inside of compiled functions: call it outside.")
+    return {name: describe(own) for name, own in arguments.items()}
 
 
 def _observable(model: Any) -> Any:
@@ -256,6 +330,20 @@ def _checked(family: Any, data: Any, observed: Any) -> Any:
     return family.check_data(xs)
 
 
+def _reduced(
+    model: Any, devices: Devices | None, xs: Any, shares: Array, observed: Any
+) -> tuple[Any, Array, Devices | None]:
+    """What the steps of a fit look at, its weights, and the devices over which it is spread."""
+    if observed is not None:
+        return group_by_device(devices, _observable(model), xs, observed), shares, devices
+    if not isinstance(model, Conjugated):
+        return xs, shares, devices
+    rows, row_shares = model.condense(xs, shares)
+    if devices is not None and batch_length(rows) < batch_length(xs):
+        return *localized((rows, row_shares)), None
+    return rows, row_shares, devices
+
+
 def _as_arrays(xs: Any, dtype: Any) -> Any:
     def convert(leaf: Any) -> Array:
         array = jnp.asarray(leaf)
@@ -274,7 +362,7 @@ def _check_prior(model: Any, prior: Any) -> Any:
 
 @eqx.filter_jit
 def _standard_prior(
-    model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array, total: Array
+    model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array | None, total: Array
 ) -> ConjugatePrior | None:
     """The prior for standardised data, with its weight relative to that of the data."""
     if isinstance(prior, ConjugatePrior):
@@ -291,8 +379,25 @@ def _standard_prior(
 _make_problem = eqx.filter_jit(make_problem)
 
 
-def _check_starts(model: Any, key: Any, n_starts: int | None, starts: Any) -> Any:
-    """A batch of given points, or random keys for starts."""
+def _count_candidates(
+    model: Any, n_candidates: int, starts: Any, observed: Any, missing: str
+) -> int:
+    """How many random points each start is the best of."""
+    if n_candidates < 1:
+        raise ValueError(f"expected at least one candidate, got n_candidates = {n_candidates}.")
+    complete = observed is None and missing == "error"
+    tries = starts is None and complete and not _has_one_optimum(model) and model.is_exact
+    return n_candidates if tries else 1
+
+
+def _has_one_optimum(model: Any) -> bool:
+    return not isinstance(model, Conjugated) or model.is_quadratic
+
+
+def _check_starts(
+    model: Any, key: Any, n_starts: int | None, n_candidates: int, starts: Any
+) -> Any:
+    """A batch of given points, or random keys for all candidates for starts."""
     if starts is not None:
         if not hasattr(starts, "batch_shape"):
             return stack_points(starts)
@@ -300,11 +405,10 @@ def _check_starts(model: Any, key: Any, n_starts: int | None, starts: Any) -> An
     if key is None:
         raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
     if n_starts is None:
-        unique = not isinstance(model, Conjugated) or model.is_quadratic
-        n_starts = 1 if unique else 4
+        n_starts = 1 if _has_one_optimum(model) else 4
     if n_starts < 1:
         raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
-    return jax.random.split(key, n_starts)
+    return jax.random.split(key, n_starts * n_candidates)
 
 
 @eqx.filter_jit
@@ -313,34 +417,3 @@ def _starting_points(model: Any, origin: Any, scaling: Scaling, xs: Any) -> Natu
     if isinstance(origin, Point):
         return jax.vmap(lambda start: push_into(scaling, model, start))(origin)
     return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(origin)
-
-
-@eqx.filter_jit
-def _finish(
-    model: Any, problem: Problem, run: Run, scaling: Scaling, volume: Array, total: Array
-) -> tuple[Fit, Array]:
-    """The best start in the user's coordinates, and whether there is one."""
-    valid = is_valid(run)
-    best = jnp.argmax(jnp.where(valid, run.value, -jnp.inf))
-    params = jax.vmap(lambda point: push_back(scaling, model, point))(run.best)
-    log_priors = jax.vmap(problem.log_prior)(run.best)
-    objectives = run.value - volume
-
-    def pick(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf[best], tree)
-
-    fit = Fit(
-        pick(params),
-        pick(objectives - log_priors),
-        pick(objectives),
-        pick(run.history) - volume,
-        pick(run.n_steps),
-        pick(run.code),
-        params,
-        objectives,
-        run.history - volume,
-        run.n_steps,
-        run.code,
-        total,
-    )
-    return fit, jnp.any(valid)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from harmonium.geometry.point import Natural, relabel
+from harmonium.geometry.point import Mean, Natural, relabel
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.learning.problem import Problem
 
@@ -24,6 +24,7 @@ class Result(enum.IntEnum):
     DIVERGED = 3
     DEGENERATE = 4
     INTERRUPTED = 5
+    COMPLETED = 6
 
 
 class Step(NamedTuple):
@@ -40,7 +41,11 @@ class Step(NamedTuple):
 
 
 class Method(eqx.Module):
-    """A method of fitting, which proposes one point after the other."""
+    """A method of fitting, which proposes one point after the other.
+
+    It needs of the data no more than the E-step at the present point, so that it does not matter
+    where they are.
+    """
 
     @property
     @abstractmethod
@@ -52,19 +57,14 @@ class Method(eqx.Module):
         """What the method keeps from one step to the next."""
 
     @abstractmethod
+    def propose(
+        self, problem: Problem, params: Natural, state: Any, mean: Mean, value: Float[Array, ""]
+    ) -> Step:
+        """Proposes the next point, given what `problem.expectation` returns at this one."""
+
     def step(self, problem: Problem, params: Natural, state: Any) -> Step:
         """Evaluates the objective at a point, and proposes the next one."""
-
-
-def _maximization(problem: Problem, params: Natural) -> tuple[Natural, Float[Array, ""]]:
-    """A step of EM, and the objective where it starts.
-
-    Latents are standardised, which changes no likelihood, unless a prior says what they are like.
-    """
-    mean, value = problem.expectation(params)
-    if isinstance(problem.model, Conjugated) and problem.prior is None:
-        return problem.model.maximization(mean, params), value
-    return problem.model.improve(mean, params), value
+        return self.propose(problem, params, state, *problem.expectation(params))
 
 
 class EM(Method):
@@ -101,8 +101,14 @@ class EM(Method):
         untried = jnp.full_like(problem.base_measure, -jnp.inf)
         return _Squarem(params, params, untried, jnp.asarray(False), jnp.asarray(False))
 
-    def step(self, problem: Problem, params: Natural, state: Any) -> Step:
-        following, value = _maximization(problem, params)
+    def propose(
+        self, problem: Problem, params: Natural, state: Any, mean: Mean, value: Float[Array, ""]
+    ) -> Step:
+        # Standardised latents change no likelihood, but a prior says what they are like.
+        if isinstance(problem.model, Conjugated) and problem.prior is None:
+            following = problem.model.maximization(mean, params)
+        else:
+            following = problem.model.improve(mean, params)
         if self.acceleration is None:
             return Step(value, following, None)
         return _extrapolate(params, following, value, state)
@@ -177,8 +183,9 @@ class Gradient(Method):
         initial: Any = params
         return self.optimiser.init(initial)
 
-    def step(self, problem: Problem, params: Natural, state: Any) -> Step:
-        mean, value = problem.expectation(params)
+    def propose(
+        self, problem: Problem, params: Natural, state: Any, mean: Mean, value: Float[Array, ""]
+    ) -> Step:
         gradient = relabel(problem.gradient(params, mean))
         downhill = gradient * -1.0
         update: Any = optax.with_extra_args_support(self.optimiser).update
@@ -225,8 +232,9 @@ class NaturalGradient(Method):
     def init(self, problem: Problem, params: Natural) -> Any:
         return None
 
-    def step(self, problem: Problem, params: Natural, state: Any) -> Step:
-        mean, value = problem.expectation(params)
+    def propose(
+        self, problem: Problem, params: Natural, state: Any, mean: Mean, value: Float[Array, ""]
+    ) -> Step:
         rate = self.learning_rate
         target = problem.model.to_mean(params) * (1 - rate) + mean * rate
         return Step(value, problem.model.improve(target, params), state)

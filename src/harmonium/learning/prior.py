@@ -26,7 +26,7 @@ INDEPENDENT = 1e-3
 
 
 def default_prior(
-    model: Differentiable, xs: Any, weights: Float[Array, " n"]
+    model: Differentiable, xs: Any, weights: Float[Array, " n"] | None
 ) -> ConjugatePrior | None:
     """A tenth of an observation for each component of a mixture; none for other models.
 
@@ -40,7 +40,7 @@ def default_prior(
     **Arguments:**
 
     - `xs`: the data; reals are standardised.
-    - `weights`: (N,), summing to one.
+    - `weights`: (N,), summing to one; equal ones for `None`.
     """
     n_components = count_components(model)
     if n_components < 2:

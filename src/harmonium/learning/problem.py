@@ -12,6 +12,7 @@ from harmonium.exponential_family.chunks import map_chunks
 from harmonium.geometry.point import Mean, Natural, dot
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.patterns import Patterns
+from harmonium.learning.devices import Devices, average
 
 
 class ConjugatePrior(eqx.Module):
@@ -39,36 +40,65 @@ class Problem(eqx.Module):
 
     - `model`: an exponential family, or a conjugated harmonium.
     - `xs`: a batch of N observations, or what `group_patterns` makes of one; the average sufficient
-        statistic where the model is a family without latents.
-    - `weights`: of the observations, summing to one.
+        statistic where the model is a family without latents; `None` where observations are read
+        batch by batch.
+    - `weights`: of the observations, summing to one; `None` where they are read with these.
     - `base_measure`: the average of $\log h(x)$.
     - `prior`: the mean $\eta_0$ and the ratio $\kappa / N$ to the data's weight, or `None`.
     - `ceiling`: an objective that only singular densities reach.
-    - `batch_size`: how many observations are processed at once.
+    - `batch_size`: how many observations are processed at once, on each device.
+    - `devices`: over which the observations are spread, or `None` if they are not.
     """
 
     model: Any
     xs: Any
-    weights: Float[Array, " n"]
+    weights: Float[Array, " n"] | None
     base_measure: Float[Array, ""]
     prior: ConjugatePrior | None
     ceiling: Float[Array, ""]
     batch_size: int = eqx.field(static=True)
+    devices: Devices | None = None
 
     def expectation(self, params: Natural) -> tuple[Mean, Float[Array, ""]]:
         r"""The E-step: average statistics, pseudo-observations counted, and the objective.
 
         The objective's gradient is proportional to these statistics less those of the model.
         """
-        log_partition = self.model.log_partition_function(params)
-        if isinstance(self.model, Conjugated):
-            mean, value = self.model.expectation(params, self.xs, self.weights, self.batch_size)
+        model: Any = self.model
+        weights: Any = self.weights
+        if self.xs is None:
+            raise TypeError(
+                "the data are read batch by batch, once a step, but this method evaluates the "
+                "objective within a step, as optimisers with a line search do (optax.lbfgs). Use "
+                "EM, NaturalGradient, or an optimiser without one (optax.adam)."
+            )
+        if isinstance(model, Conjugated):
+
+            def expectation(xs: Any, own_weights: Array) -> Any:
+                return model.expectation(params, xs, own_weights, self.batch_size)
+
+            mean, value = average(self.devices, expectation, self.xs, weights)
         else:
+            log_partition = model.log_partition_function(params)
             mean, value = self.xs, dot(params, self.xs) - log_partition
+        return self.complete(params, mean, value)
+
+    def complete(
+        self, params: Natural, mean: Mean, value: Float[Array, ""]
+    ) -> tuple[Mean, Float[Array, ""]]:
+        """The result of the E-step, from what the model says of the data.
+
+        **Arguments:**
+
+        - `params`: natural.
+        - `mean`: the average posterior statistics of the data.
+        - `value`: the average log density that they come with, without base measures.
+        """
         value = value + self.base_measure
         if self.prior is None:
             return mean, value
         ratio = self.prior.weight
+        log_partition = self.model.log_partition_function(params)
         value = value + ratio * (dot(params, self.prior.mean) - log_partition)
         return (mean + self.prior.mean * ratio) / (1 + ratio), value
 
@@ -96,6 +126,7 @@ def make_problem(
     prior: ConjugatePrior | None = None,
     ceiling: float = jnp.inf,
     batch_size: int = BATCH_SIZE,
+    devices: Devices | None = None,
 ) -> Problem:
     """The problem of fitting a model to data.
 
@@ -104,17 +135,21 @@ def make_problem(
     - `model`, `xs`, `weights`: as the fields of `Problem`, but always observations.
     - `prior`: with its weight relative to that of the data.
     - `ceiling`: an average log density that only singular densities reach.
-    - `batch_size`: how many observations are processed at once.
+    - `batch_size`: how many observations are processed at once, on each device.
+    - `devices`: over which the observations are spread, or `None` if they are not.
     """
     family: Any = model.obs_man if isinstance(model, Conjugated) else model
-    if isinstance(xs, Patterns):
-        measures = xs.gather(
-            jax.vmap(jax.vmap(family.log_partial_measure, (0, None)))(xs.xs, xs.observed)
-        )
-    else:
-        measures = map_chunks(jax.vmap(family.log_base_measure), xs, batch_size)
-        if not isinstance(model, Conjugated):
-            xs = family.average_sufficient_statistic(xs, weights)
-    base_measure = weights @ measures
+
+    def average_measure(xs: Any, weights: Array) -> Array:
+        if isinstance(xs, Patterns):
+            over_rows = jax.vmap(family.log_partial_measure, (0, None))
+            measures = xs.gather(jax.vmap(over_rows)(xs.xs, xs.observed))
+        else:
+            measures = map_chunks(jax.vmap(family.log_base_measure), xs, batch_size)
+        return weights @ measures / jnp.sum(weights)
+
+    base_measure = average(devices, average_measure, xs, weights)
+    if not isinstance(model, Conjugated):
+        xs = average(devices, family.average_sufficient_statistic, xs, weights)
     highest = jnp.asarray(ceiling, base_measure.dtype)
-    return Problem(model, xs, weights, base_measure, prior, highest, batch_size)
+    return Problem(model, xs, weights, base_measure, prior, highest, batch_size, devices)

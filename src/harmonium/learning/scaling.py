@@ -65,8 +65,21 @@ def _standardize_columns(family: Normal, xs: Any, observed: Any, weights: Any) -
     shift = library.where(shown, xs * shares, 0).sum(0)
     centred = library.where(shown, xs - shift[None], 0)
     variances = (shares * centred**2).sum(0)
+    return standardizing_columns(family, shift, variances)
+
+
+def standardizing_columns(family: Normal, shift: Any, variances: Any) -> Affine:
+    """The map to vectors of these means and variances from standardised ones.
+
+    **Arguments:**
+
+    - `family`: of the vectors, which decides about the scale.
+    - `shift`: (n,), their means.
+    - `variances`: (n,).
+    """
+    library: Any = jnp if isinstance(shift, jax.Array) else np
     # What is left of a constant column is rounding.
-    rounding = (library.finfo(xs.dtype).eps * library.abs(shift) * 10) ** 2
+    rounding = (library.finfo(shift.dtype).eps * library.abs(shift) * 10) ** 2
     variances = library.where(variances > rounding, variances, 0)
     structure = family.covariance_structure
     if structure.contains(Diagonal()):

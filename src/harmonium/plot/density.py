@@ -66,10 +66,9 @@ def density(
     if size == 1:
         xs = np.linspace(*xlim, num=CURVE_POINTS)
         heights = _densities(model, params, _observations(model, xs[:, None]))
-        ax.plot(xs, heights, color=_color(ax, color), lw=2, label=label)
+        lines = ax.plot(xs, heights, color=_color(ax, color), lw=2, label=label)
         ax.set(xlabel="x", ylabel="density p(x)")
-        ax.set_ylim(bottom=0)
-        return ax
+        return _from_zero(ax, lines)
     return _draw_contours(model, params, ax, xlim, ylim, levels, color, filled, label)
 
 
@@ -120,9 +119,18 @@ def _draw_counts(
     heights = np.asarray(_densities(model, params, _observations(model, counts[:, None])))
     inside = heights > 0  # the others are outside of the support
     color = _color(ax, color)
-    ax.plot(counts[inside], heights[inside], "o-", color=color, lw=1, ms=4.5, label=label)
+    style = {"color": color, "lw": 1, "ms": 4.5, "label": label}
+    lines = ax.plot(counts[inside], heights[inside], "o-", **style)
     ax.set(xlabel="x (count)", ylabel="probability p(x)")
-    ax.set_ylim(bottom=0)
+    return _from_zero(ax, lines)
+
+
+def _from_zero(ax: Axes, lines: Any) -> Axes:
+    """The axes, whose vertical one begins at zero and still follows what is drawn later."""
+    for line in lines:
+        line.sticky_edges.y.append(0)
+    ax.update_datalim([(lines[0].get_xdata()[0], 0)])
+    ax.autoscale_view()
     return ax
 
 

@@ -61,7 +61,7 @@ def ellipses(
         style = {"color": color_of(k) if color is None else color, "alpha": strengths[k]}
         centre, matrix = mean[places], covariance[np.ix_(places, places)]
         for radius in n_std:
-            ax.add_patch(_ellipse(centre, matrix, radius, **style))
+            ax.add_patch(_ellipse(centre, matrix, float(radius), **style))
         ax.plot(*centre, "+", **style, label=label if k == 0 else None)
     ax.set(xlabel=f"x{subscript(places[0] + 1)}", ylabel=f"x{subscript(places[1] + 1)}")
     ax.autoscale_view()

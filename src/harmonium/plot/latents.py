@@ -58,7 +58,7 @@ def latents(
     model.check_single(params)
     expected = _expected_latents(model, params, xs)
     labels = check_labels(labels, len(expected))
-    prior, prior_params = model.prr_man, model.prior(params)
+    prior, prior_params = model.prr_man, eqx.filter_jit(model.prior)(params)
     groups = _groups(labels, len(expected))
     if expected.shape[1] == 1:
         ax = get_axes(ax)
@@ -158,7 +158,7 @@ def responsibilities(
         names, counts = np.unique(labels, return_counts=True)
         ends = np.cumsum(counts)
         for end in ends[:-1]:
-            ax.axvline(end - 0.5, color=DARK, lw=1)
+            ax.axvline(end - 0.5, color=DARK, lw=0.7)
         ax.set_xticks(ends - counts / 2 - 0.5, [str(name) for name in names])
         ax.tick_params(axis="x", length=0)
         ax.set_xlabel("label of the observations")
@@ -174,7 +174,7 @@ def _groups(labels: Any, length: int) -> list[tuple[str | None, np.ndarray]]:
 
 
 def _expected_latents(model: Any, params: Natural, xs: Any) -> np.ndarray:
-    jax.eval_shape(_channel_loadings, model, params)  # raises where they are no real vectors
+    eqx.filter_eval_shape(_channel_loadings, model, params)  # raises where they are no real vectors
     expected = eqx.filter_jit(model.expected_latents)(params, xs)
     if isinstance(expected, tuple):
         raise TypeError(
@@ -184,6 +184,7 @@ def _expected_latents(model: Any, params: Natural, xs: Any) -> np.ndarray:
     return np.asarray(expected)
 
 
+@eqx.filter_jit
 def _channel_loadings(model: Any, params: Natural) -> Float[Array, "obs lat"]:
     return model.channel(model.likelihood_function(params)).loadings
 

@@ -1,0 +1,145 @@
+"""Rows of the benchmark on whole fits: compilation and starts included, and what a loop costs."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+import harmonium as hm
+from benchmarks import peers, problems
+from benchmarks.contest import Row, Target
+from benchmarks.timing import Workload
+
+OURS = "harmonium"
+FIRST = "harmonium, compilation included"
+LOOP = "one compiled loop"
+PER_STEP = "hm.fit"
+TOLERANCE = 1e-5  # nats per observation
+OVERLAP = 0.35  # deviation of the centres of clusters with unit variance
+MAX_STEPS = 1000
+LONG, SHORT = 60, 10
+
+
+def fit_mixture() -> Row:
+    """A fit of a mixture from its own start to convergence."""
+    n_components, dim = 10, 16
+    random = np.random.default_rng(7)
+    centres = OVERLAP * random.normal(size=(n_components, dim))
+    covariances = np.tile(np.eye(dim), (n_components, 1, 1))
+    xs = problems.draw_mixed(random, 100_000, centres, covariances)
+    model = hm.Mixture(hm.Normal(dim), n_components)
+
+    def ours(method: Any = None) -> Any:
+        """Stops at the same gain of a step; ours is relative to the objective."""
+        return hm.fit(
+            model,
+            xs,
+            key=jax.random.key(0),
+            method=hm.EM("squarem") if method is None else method,
+            n_starts=1,
+            prior=None,
+            max_steps=MAX_STEPS,
+            tolerance=TOLERANCE / (1.42 * dim),
+        )
+
+    def theirs() -> GaussianMixture:
+        """With the same stopping rule, from one k-means start."""
+        return GaussianMixture(n_components, tol=TOLERANCE, max_iter=MAX_STEPS, random_state=0).fit(
+            xs
+        )
+
+    def disagreement() -> float:
+        """How much lower the log-likelihood is that ours reaches."""
+        fit, peer = ours(), theirs()
+        print(f"{OURS}: {fit.message} {peers.SKLEARN}: {peer.n_iter_} steps.")
+        return max(0.0, float(peer.score(xs)) - float(fit.log_likelihood))
+
+    return Row(
+        "A whole fit of a mixture of full Gaussians, N=100,000 D=16 K=10, clusters that overlap",
+        (
+            Workload(OURS, ours),
+            Workload(FIRST, ours, prepare=jax.clear_caches),
+            Workload("harmonium, EM without acceleration", lambda: ours(hm.EM())),
+            Workload(peers.SKLEARN, theirs),
+        ),
+        (Target(FIRST, 1 / 3, peers.SKLEARN), Target(OURS, 1 / 3, peers.SKLEARN)),
+        disagreement,
+        rounds=3,
+        tolerance=1e-3,
+    )
+
+
+def fit_overhead() -> Row:
+    """What a step in `hm.fit` costs beside one in a compiled loop of EM steps."""
+    problem = problems.mixture(20_000, 16, 10, seed=1)
+    model = hm.Mixture(hm.Normal(16), 10)
+    components = [
+        hm.Normal(16).from_mean_covariance(mean, covariance)
+        for mean, covariance in zip(problem.start.means, problem.start.covariances, strict=True)
+    ]
+    start = model.from_components(components, problem.start.weights)
+
+    def fit(n_steps: int) -> Any:
+        return hm.fit(model, problem.xs, starts=start, prior=None, max_steps=n_steps, tolerance=0.0)
+
+    @jax.jit
+    def loop(model: Any, start: Any, xs: Any, n_steps: Any) -> Any:
+        def body(_: Any, point: Any) -> Any:
+            mean, _ = model.expectation(point, xs)
+            return model.maximization(mean, point)
+
+        return jax.lax.fori_loop(0, n_steps, body, start)
+
+    def disagreement() -> float:
+        """Between the log-likelihoods of both after the same steps."""
+        point = loop(model, start, problem.xs, LONG - 1)
+        average = model.average_log_observable_density(point, problem.xs)
+        return abs(float(fit(LONG).log_likelihood) - float(average))
+
+    return Row(
+        "A step of a fit of a mixture of full Gaussians, N=20,000 D=16 K=10",
+        (
+            Workload(PER_STEP, lambda: fit(LONG), steps=LONG - SHORT, baseline=lambda: fit(SHORT)),
+            Workload(
+                LOOP,
+                lambda: loop(model, start, problem.xs, LONG),
+                steps=LONG - SHORT,
+                baseline=lambda: loop(model, start, problem.xs, SHORT),
+            ),
+        ),
+        (Target(PER_STEP, 1.05, LOOP),),
+        disagreement,
+    )
+
+
+def accelerated() -> Row:
+    """Accelerated EM where EM converges slowly: the times of both to the same likelihood."""
+    problem = problems.factors(2_000, 20, 5, seed=8)
+    model = hm.factor_analysis(20, 5)
+
+    def fit(method: Any) -> Any:
+        return hm.fit(
+            model,
+            problem.xs,
+            key=jax.random.key(0),
+            method=method,
+            max_steps=20_000,
+            tolerance=1e-12,
+        )
+
+    def disagreement() -> float:
+        """Between the log-likelihoods that both reach."""
+        plain, fast = fit(hm.EM()), fit(hm.EM("squarem"))
+        print(f"steps: EM {int(plain.n_steps)}, accelerated {int(fast.n_steps)}")
+        return abs(float(plain.log_likelihood) - float(fast.log_likelihood))
+
+    return Row(
+        "Factor analysis to convergence (1e-12), N=2,000 D=20 L=5",
+        (
+            Workload("EM", lambda: fit(hm.EM())),
+            Workload("accelerated EM", lambda: fit(hm.EM("squarem"))),
+        ),
+        (Target("accelerated EM", 1 / 2, "EM"),),
+        disagreement,
+    )

@@ -1,0 +1,1 @@
+"""Exponential families: what they can do, the duality of their coordinates, and products."""

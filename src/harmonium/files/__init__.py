@@ -1,0 +1,1 @@
+"""Files: saving and loading models, points and fits."""

@@ -1,0 +1,1 @@
+"""Geometry: manifolds and their points, embeddings, covariance structures, and linear maps."""

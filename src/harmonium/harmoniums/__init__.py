@@ -1,0 +1,1 @@
+"""Harmoniums: mixtures, linear Gaussian models, hierarchies and trees of them."""

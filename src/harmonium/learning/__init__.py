@@ -1,0 +1,1 @@
+"""Learning: fitting models to data, and comparing them."""
