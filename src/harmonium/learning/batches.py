@@ -9,7 +9,6 @@ import numpy as np
 from jax.core import Tracer
 
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.form import float_dtype
 from harmonium.learning.scaling import as_numbers
 
 
@@ -27,7 +26,8 @@ class Batches:
         - a function of no arguments that returns a fresh iterator over batches.
 
         Batches are what models take as a batch of observations, of any lengths. Tensors do, if
-        NumPy can make arrays of them.
+        NumPy can make arrays of them. Whatever the precision in which they are stored, they are
+        processed in JAX's default one.
     - `weighted`: whether batches, or the arrays to cut, are pairs `(observations, weights)`.
 
     **Raises:** `TypeError` for what can be read once only, or not at all, `ValueError` for arrays
@@ -140,7 +140,6 @@ class Block(NamedTuple):
     - `length`: how many are observations.
     - `pieces`: what it consists of, without the observations.
     - `lengths`: how many observations are from each.
-    - `dtype`: in which precision real numbers were given.
     """
 
     xs: Any
@@ -148,7 +147,6 @@ class Block(NamedTuple):
     length: int
     pieces: tuple[Piece, ...]
     lengths: tuple[int, ...]
-    dtype: Any
 
     def where(self, row: int) -> str:
         """The name of a row as a user knows it."""
@@ -176,14 +174,14 @@ def read_blocks(
     **Raises:** `TypeError` or `ValueError` for batches of another form and for bad weights, which
     say which batch it is.
     """
-    pieces: list[tuple[Piece, int, Any]] = []
+    pieces: list[tuple[Piece, int]] = []
     free = size
     for piece in _read_pieces(batches, size, order, run):
-        piece, length, dtype = _checked(family, piece)
+        piece, length = _checked(family, piece)
         start = 0
         while start < length:
             stop = min(length, start + free)
-            pieces.append((_rows(piece, start, stop), stop - start, dtype))
+            pieces.append((_rows(piece, start, stop), stop - start))
             free -= stop - start
             start = stop
             if free == 0:
@@ -289,21 +287,21 @@ def _cut(
             yield piece(slice(int(start), int(min(start + run, length))), int(start))
 
 
-def _checked(family: Any, piece: Piece) -> tuple[Piece, int, Any]:
-    """A piece as NumPy arrays, its length, and the precision of its real numbers."""
+def _checked(family: Any, piece: Piece) -> tuple[Piece, int]:
+    """A piece as NumPy arrays, and its length."""
     place = "the data" if piece.number is None else f"batch {piece.number} of the data"
     try:
         xs = jax.tree.map(np.asarray, piece.xs)
         checked = family.check_form(xs)
         length = len(jax.tree.leaves(checked)[0])
         if length == 0:
-            return piece, 0, None
+            return piece, 0
         batch_length(checked)
         weights = _check_weights(piece.weights, length)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{place}: {error}") from None
     numbers = jax.tree.map(np.asarray, as_numbers(xs, checked))
-    return Piece(piece.number, piece.first, numbers, weights), length, float_dtype(checked)
+    return Piece(piece.number, piece.first, numbers, weights), length
 
 
 def _check_weights(weights: Any, length: int) -> np.ndarray:
@@ -325,16 +323,16 @@ def _rows(piece: Piece, start: int, stop: int) -> Piece:
     return Piece(piece.number, piece.first + start, xs, piece.weights[start:stop])
 
 
-def _joined(pieces: list[tuple[Piece, int, Any]], size: int) -> Block:
+def _joined(pieces: list[tuple[Piece, int]], size: int) -> Block:
     """One block, filled up by repetitions of its last observation that count for nothing."""
-    length = sum(own for _, own, _ in pieces)
+    length = sum(own for _, own in pieces)
 
     def join(*leaves: np.ndarray) -> np.ndarray:
         filler = np.broadcast_to(leaves[-1][-1:], (size - length, *leaves[-1].shape[1:]))
         parts = [*leaves, filler] if length < size else leaves
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    xs = jax.tree.map(join, *(piece.xs for piece, _, _ in pieces))
-    weights = np.concatenate([*(piece.weights for piece, _, _ in pieces), np.zeros(size - length)])
-    places = tuple(Piece(piece.number, piece.first, None, None) for piece, _, _ in pieces)
-    return Block(xs, weights, length, places, tuple(own for _, own, _ in pieces), pieces[0][2])
+    xs = jax.tree.map(join, *(piece.xs for piece, _ in pieces))
+    weights = np.concatenate([*(piece.weights for piece, _ in pieces), np.zeros(size - length)])
+    places = tuple(Piece(piece.number, piece.first, None, None) for piece, _ in pieces)
+    return Block(xs, weights, length, places, tuple(own for _, own in pieces))

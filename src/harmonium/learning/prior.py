@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
+from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
 from harmonium.families.categorical import Categorical
 from harmonium.families.normal import Normal
@@ -129,7 +130,7 @@ def _join(family: Product, components: list[Natural]) -> Natural:
 
 def _unstructured(model: Any, observable: Natural) -> Natural:
     """The model with this distribution of observables, on which its latents have no effect."""
-    interaction = model.int_man.zeros(Coordinates.NATURAL)
-    return model.join_conjugated(
-        model.make_likelihood(observable, interaction), _neutral(model.prr_man)
-    )
+    dtype = float_dtype(observable)
+    parts = model.int_man.zeros(Coordinates.NATURAL), _neutral(model.prr_man)
+    interaction, latent = jax.tree.map(lambda leaf: leaf.astype(dtype), parts)
+    return model.join_conjugated(model.make_likelihood(observable, interaction), latent)

@@ -61,10 +61,10 @@ def survey(family: Any, blocks: Iterable[Block], whole: bool, seed: int, size: i
     **Raises:** `ValueError` if there are no observations or all weights are zero, and for
     observations outside the support, of which it names the first.
     """
-    moments, dtype, total, measures = None, None, 0.0, 0.0
+    moments, total, measures = None, 0.0, 0.0
+    dtype = jnp.result_type(float)
     reservoir = Reservoir(size, seed)
     for block in blocks:
-        dtype = block.dtype if dtype is None else dtype
         weights = jnp.asarray(block.weights, dtype)
         inside, measure = inspect(family, to_devices(block.xs, dtype), weights)
         refuse_outside(family, block, inside)
