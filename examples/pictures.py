@@ -100,9 +100,10 @@ def draw_latents(axes, model, params, data):
 def projected_latents(model, params, xs):
     """Components and expected latents of observations, in two dimensions.
 
-    The latents are standardised, so the two directions in which the components' means vary most
-    are those that tell components apart best.
+    With standardised latents, the two directions in which the components' means vary most are those
+    that tell components apart best.
     """
+    params = model.standardize(params)
     upper = model.upr_hrm
     prior = model.prior(params)
     components, weights = upper.components(prior), upper.weights(prior)
