@@ -1,11 +1,13 @@
 """One of two processes that fit together, each with half of the data; see `test_devices.py`.
 
-Saves what it found in the directory. Then both fit again, until the second is killed in the middle.
+Both save what they found in the directory, and fit for longer, until the second is killed in the
+middle. Started again, they go on from the checkpoint.
 """
 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,10 +15,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import harmonium as hm
+from harmonium.learning.engine import FIRST_CHUNK
 
 TIMEOUT = 10  # seconds without a sign of life after which a process counts as dead
 MODEL = hm.Mixture(hm.Normal(2, hm.Diagonal()), 2)
 XS = np.random.default_rng(0).normal(size=(40, 2)) ** 3
+LONGER = 40
 SETTINGS = {"max_steps": 12, "tolerance": 0.0}
 SEED = 0  # a key would start JAX before it knows of the other process
 
@@ -34,22 +38,34 @@ def main(rank: int, port: int, directory: Path) -> None:
     by_rows = NamedSharding(mesh, PartitionSpec("processes"))
     xs = jax.make_array_from_process_local_data(by_rows, half)
     settings = SETTINGS | {"key": jax.random.key(SEED)}
+    results = directory / f"{rank}.npz"
+    if results.exists():
+        resume(directory, xs, settings)
+        return
     fit = hm.fit(MODEL, xs, **settings)
     masked = hm.fit(MODEL, XS, mesh=mesh, observed=np.abs(XS) < 3, **settings)
-    np.savez(
-        directory / f"{rank}.npz",
-        history=fit.history,
-        masked=masked.history,
-        location=fit.params.observable.location,
-    )
+    location = fit.params.observable.location
+    np.savez(results, history=fit.history, masked=masked.history, location=location)
     print("fitted", flush=True)
 
     def die(n_steps: int, objective: float) -> None:
-        if rank == 1:
+        if rank == 1 and n_steps > FIRST_CHUNK:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    hm.fit(MODEL, xs, callback=die, **settings | {"max_steps": 10**6})
+    fit_longer(directory, xs, settings, die)
     print("survived", flush=True)
+
+
+def resume(directory: Path, xs: jax.Array, settings: dict) -> None:
+    reports = []
+    fit = fit_longer(directory, xs, settings, lambda n_steps, _: reports.append(n_steps))
+    path = directory / f"resumed{jax.process_index()}.npz"
+    np.savez(path, history=fit.history, first_report=reports[0])
+
+
+def fit_longer(directory: Path, xs: jax.Array, settings: dict, callback: Callable) -> hm.Fit:
+    settings = settings | {"max_steps": LONGER, "checkpoint": directory / "run", "every": 0}
+    return hm.fit(MODEL, xs, callback=callback, **settings)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 import harmonium as hm
-from tests.learning.one_of_two import MODEL, SEED, SETTINGS, XS
+from harmonium.learning.engine import FIRST_CHUNK
+from tests.learning.one_of_two import LONGER, MODEL, SEED, SETTINGS, XS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -47,13 +48,16 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def test_two_processes_fit_as_one_and_one_does_not_wait_for_a_dead_one(tmp_path):
+def run_two(directory):
+    """What two processes print that fit together, and how they end."""
     port = str(free_port())
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.learning.one_of_two", str(rank), port, str(tmp_path)],
+            [sys.executable, "-m", "tests.learning.one_of_two", str(rank), port, str(directory)],
             cwd=ROOT,
-            env=environment(JAX_PLATFORMS="cpu", XLA_FLAGS=""),
+            env=environment(
+                JAX_PLATFORMS="cpu", XLA_FLAGS="", JAX_COMPILATION_CACHE_DIR=str(directory)
+            ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -65,18 +69,30 @@ def test_two_processes_fit_as_one_and_one_does_not_wait_for_a_dead_one(tmp_path)
     finally:
         for process in processes:
             process.kill()  # which does nothing to one that has ended
+    return printed, [process.returncode for process in processes]
+
+
+def test_two_processes_fit_as_one_end_if_one_is_killed_and_go_on_from_the_checkpoint(tmp_path):
+    printed, codes = run_two(tmp_path)
     assert all("fitted" in text for text in printed), printed
     with jax.enable_x64(True):
         settings = SETTINGS | {"key": jax.random.key(SEED)}
         alone = hm.fit(MODEL, XS, **settings)
         masked = hm.fit(MODEL, XS, observed=np.abs(XS) < 3, **settings)
+        longer = hm.fit(MODEL, XS, **settings | {"max_steps": LONGER})
     for rank in range(2):
         found = np.load(tmp_path / f"{rank}.npz")
         np.testing.assert_allclose(found["history"], alone.history, rtol=1e-10)
         np.testing.assert_allclose(found["masked"], masked.history, rtol=1e-10)
         location = alone.params.observable.location
         np.testing.assert_allclose(found["location"], location, rtol=1e-8)
-    first, second = processes
-    assert second.returncode == -signal.SIGKILL
-    assert first.returncode not in (0, None) and "survived" not in printed[0]
+    assert codes[1] == -signal.SIGKILL
+    assert codes[0] != 0 and "survived" not in printed[0]
     assert "closed by peer" in printed[0] or "heartbeat" in printed[0], printed[0]
+
+    printed, codes = run_two(tmp_path)
+    assert codes == [0, 0], printed
+    for rank in range(2):
+        found = np.load(tmp_path / f"resumed{rank}.npz")
+        assert found["first_report"] > FIRST_CHUNK  # it has not begun anew
+        np.testing.assert_allclose(found["history"], longer.history, rtol=1e-10)
