@@ -452,7 +452,7 @@ def devices() -> Row:
 
     def disagreement() -> float:
         """Between the objectives on one device and on two."""
-        return abs(one.ask("step", name)[1] - two.ask("step", name)[1])
+        return abs(one.ask("step", name)[-1] - two.ask("step", name)[-1])
 
     return Row(
         "EM of a hierarchical mixture of Gaussians on devices of this machine, "

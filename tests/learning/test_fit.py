@@ -236,7 +236,7 @@ def test_a_prior_is_pushed_along():
     model = hm.Mixture(hm.Normal(4), 2)
     starts = model.initialize_from_sample(KEY, IRIS)
     prior = hm.ConjugatePrior(model.to_mean(model.initialize_from_sample(KEY, IRIS)), 5.0)
-    settings = {"starts": starts, "prior": prior, "max_steps": 20, "tolerance": 0.0}
+    settings = {"starts": starts, "prior": prior, "max_steps": 6, "tolerance": 0.0}
     scaled, plain = (hm.fit(model, IRIS, scale=scale, **settings) for scale in (True, False))
     assert_close(scaled.log_likelihood, plain.log_likelihood, rtol=1e-8)
     # A constant of the prior depends on the scale.

@@ -52,9 +52,9 @@ def begin(method: Method, problem: Problem, params: Natural, max_steps: int) -> 
     """A fit that has taken no step yet, from one start."""
     nothing = jnp.full_like(problem.base_measure, -jnp.inf)
     history = jnp.full(max_steps, jnp.nan, problem.base_measure.dtype)
-    zero = jnp.asarray(0)
+    zero, code = jnp.asarray(0, int), jnp.asarray(int(Result.RUNNING), int)
     state = method.init(problem, params)
-    return Run(params, state, params, nothing, history, zero, jnp.asarray(int(Result.RUNNING)))
+    return Run(params, state, params, nothing, history, zero, code)
 
 
 def advance(
@@ -98,6 +98,8 @@ def accept(
     code = jnp.where(settled, int(Result.CONVERGED), code)
     code = jnp.where(failed, int(method.failure), code)
     history = run.history.at[run.n_steps].set(value)
+    # Of the same type as before, or the steps would be compiled again.
+    code = code.astype(run.code.dtype)
     return Run(step.params, step.state, best, value, history, n_steps, code)
 
 

@@ -146,7 +146,7 @@ def make_problem(
             measures = xs.gather(jax.vmap(over_rows)(xs.xs, xs.observed))
         else:
             measures = map_chunks(jax.vmap(family.log_base_measure), xs, batch_size)
-        return weights @ measures / jnp.sum(weights)
+        return weights @ measures.astype(weights.dtype) / jnp.sum(weights)
 
     base_measure = average(devices, average_measure, xs, weights)
     if not isinstance(model, Conjugated):

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from harmonium.geometry.point import Natural
 from harmonium.learning.engine import advance, begin
@@ -22,7 +22,7 @@ def best_candidates(
     model: Any,
     candidates: Natural,
     n_candidates: int,
-    key: PRNGKeyArray,
+    key: Any,
     xs: Any,
     weights: Float[Array, " n"],
     prior: ConjugatePrior | None,

@@ -88,7 +88,8 @@ def inspect(
 ) -> tuple[Bool[Array, " n"], Float[Array, ""]]:
     """Which observations are in the support, and the weighted sum of log base measures."""
     inside = jax.vmap(family.in_support)(xs)
-    return inside, weights @ jax.vmap(family.log_base_measure)(xs)
+    measures = jax.vmap(family.log_base_measure)(xs)
+    return inside, weights @ measures.astype(weights.dtype)
 
 
 def refuse_outside(family: Any, block: Block, inside: Bool[Array, " n"]) -> None:
