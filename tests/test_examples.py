@@ -137,9 +137,9 @@ def test_factor_analysers_are_compared_with_other_mixtures(example, tmp_path, ca
 def test_missing_pixels_are_filled_in(example, tmp_path, capsys):
     missing = example("missing_pixels")
     kind = missing.ANALYSERS
-    candidates = (missing.Candidate(kind, 4, 2, 300),), (missing.Candidate(kind, 1, 3, 20),)
+    candidates = (missing.Candidate(kind, 6, 4, 300),), (missing.Candidate(kind, 1, 3, 20),)
     picture = tmp_path / "missing.png"
-    missing.main(picture, *candidates, n_starts=1, n_steps=20, n_splits=1)
+    missing.main(picture, *candidates, n_starts=1, n_steps=10, n_splits=1)
     lines = capsys.readouterr().out.splitlines()
     means, own = (
         [line[36:].split() for line in lines if line.startswith(name)]
