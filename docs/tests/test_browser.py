@@ -34,7 +34,7 @@ TOO_WIDE = "return document.documentElement.scrollWidth - window.innerWidth;"
 
 def check(browser, scheme):
     """What holds of every page."""
-    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(PICTURES) == [])
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(PICTURES) == [])
     assert browser.execute_script(MATHEMATICS) == []
     prose = browser.execute_script(PROSE)
     assert not [mark for mark in ("$", "\\(", "\\[") if mark in prose]
@@ -78,9 +78,9 @@ def test_search_finds_pages_offline(look):
     keys = ActionChains(browser)
     keys.key_down(Keys.CONTROL).send_keys("k").key_up(Keys.CONTROL).perform()
     focus = "let e = document.activeElement; return (e.shadowRoot?.activeElement ?? e).tagName"
-    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(focus) == "INPUT")
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(focus) == "INPUT")
     ActionChains(browser).send_keys("conjugation_parameters").perform()
     links = "return [...document.links].map(link => link.href)"
-    WebDriverWait(browser, 20).until(
+    WebDriverWait(browser, 60).until(
         lambda _: any("api/harmoniums" in link for link in browser.execute_script(links))
     )
