@@ -22,7 +22,7 @@ WEIGHTS = RANDOM.integers(0, 3, 83)
 OBSERVED = RANDOM.random(XS.shape) > 0.2
 MIXTURE = hm.Mixture(hm.Normal(2, hm.Diagonal()), 2)
 RECORDS = hm.Mixture(hm.Product(hm.Normal(2, hm.Diagonal()), hm.Poisson()), 2)
-SETTINGS = {"key": KEY, "max_steps": 8, "tolerance": 0.0}
+SETTINGS = {"key": KEY, "n_candidates": 1, "max_steps": 8, "tolerance": 0.0}
 COLLECTIVES = r"= (.+?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\S*\("
 
 

@@ -17,7 +17,7 @@ XS = np.concatenate([RNG.normal(size=(50, 2)) * [1, 3] + [5, 0], RNG.normal(size
 COUNTS = RNG.poisson(3, 120)
 WEIGHTS = RNG.integers(0, 3, 120).astype(float)
 MIXTURE = hm.Mixture(hm.Normal(2), 2)
-SETTINGS = {"key": KEY, "n_starts": 2, "max_steps": 12}
+SETTINGS = {"key": KEY, "n_starts": 2, "n_candidates": 1, "max_steps": 12}
 
 
 def cut(xs):

@@ -15,6 +15,8 @@ from harmonium.learning.problem import ConjugatePrior, make_problem
 # How many steps of EM candidates take, on how many observations at most.
 TRIAL_STEPS = 10
 TRIAL_SAMPLE = 2_000
+# Relative differences of objectives that tell nothing about candidates.
+SAME = 1e-6
 
 
 @eqx.filter_jit
@@ -57,5 +59,8 @@ def best_candidates(
 
     points, values = jax.vmap(trial)(candidates)
     groups = values.reshape(-1, n_candidates)
-    best = jnp.argmax(groups, axis=1) + n_candidates * jnp.arange(len(groups))
+    highest = jnp.max(groups, axis=1, keepdims=True)
+    # Of equals the first, whatever the rounding.
+    as_good = groups >= highest - SAME * jnp.maximum(1.0, jnp.abs(highest))
+    best = jnp.argmax(as_good, axis=1) + n_candidates * jnp.arange(len(groups))
     return points[best]
