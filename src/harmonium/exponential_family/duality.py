@@ -117,7 +117,9 @@ def _descend(family: Any, target: Float[Array, " d"], start: Natural, max_steps:
     def step(state: _Iterate) -> _Iterate:
         direction = _newton_direction(family, state.vector, state.residual)
         slope = state.residual @ direction
-        floor = slack * (1 + jnp.abs(state.objective))
+        # The rounding of the two terms, whose difference may be much smaller than they are.
+        terms = jnp.abs(state.vector) @ jnp.abs(target)
+        floor = slack * (1 + jnp.abs(state.objective) + terms)
 
         def rejected(trial: tuple) -> Bool[Array, ""]:
             rate, halvings, objective, _, valid = trial
