@@ -11,6 +11,9 @@ import sys
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Threads of BLAS beside those of pytest-xdist mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Before 0.11.2, jaxlib's calls of LAPACK for batches wait forever once they occupy all threads of a
+# pool, which has one for each core: a test of the reference implementation must not hang the suite.
+os.environ.setdefault("PJRT_NPROC", "16")
 
 import jax
 import pytest

@@ -11,6 +11,7 @@ import lineax as lx
 from jaxtyping import Array, Bool, Float, Int
 
 from harmonium.exponential_family.checks import require
+from harmonium.geometry.cholesky import solve_positive_definite
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 MAX_STEPS = 200
@@ -168,8 +169,8 @@ def _newton_direction(
     matrix = jax.jacfwd(function)(vector, residual)
     scale = 1 / jnp.sqrt(jnp.diagonal(matrix))
     ridge = 10 * jnp.finfo(vector.dtype).eps * jnp.eye(family.dim, dtype=vector.dtype)
-    factor = jnp.linalg.cholesky(matrix * scale[:, None] * scale[None, :] + ridge)
-    newton = -scale * jax.scipy.linalg.cho_solve((factor, True), scale * residual)
+    scaled = matrix * scale[:, None] * scale[None, :] + ridge
+    newton = -scale * solve_positive_definite(scaled, scale * residual)
     return jnp.where(jnp.all(jnp.isfinite(newton)), newton, -residual)
 
 
@@ -178,11 +179,13 @@ def _attach_derivatives(
 ) -> Float[Array, " d"]:
     """The root itself, with the derivatives of the implicit function of the target."""
     tolerance = _tolerance(root.dtype)
-    solver = lx.CG(tolerance, tolerance) if family.dim > NEWTON_DIM else lx.Cholesky()
 
     def solve_tangent(fisher: Callable[[Array], Array], right: Array) -> Array:
+        if family.dim <= NEWTON_DIM:
+            matrix = jax.vmap(fisher)(jnp.eye(family.dim, dtype=right.dtype))
+            return solve_positive_definite(matrix, right)
         operator = lx.FunctionLinearOperator(fisher, right, lx.positive_semidefinite_tag)
-        return lx.linear_solve(operator, right, solver).value
+        return lx.linear_solve(operator, right, lx.CG(tolerance, tolerance)).value
 
     function = _residual_function(family)
     return jax.lax.custom_root(

@@ -49,6 +49,14 @@ def solve_upper(factor: Float[Array, "n n"], right: Float[Array, "n m"]) -> Floa
     )
 
 
+def solve_positive_definite(
+    matrix: Float[Array, "n n"], right: Float[Array, " n"]
+) -> Float[Array, " n"]:
+    """The solution of `P x = right`; NaN where the matrix is not positive definite."""
+    factor = cholesky(matrix)
+    return solve_upper(factor, solve_lower(factor, right[:, None]))[:, 0]
+
+
 def _batching(entrywise: Callable) -> Callable:
     """Gives a function of a matrix, and perhaps of a right-hand side, versions for batches.
 

@@ -321,12 +321,12 @@ class PositiveDefinite(CovarianceStructure):
         return jnp.where(observed[None], rows - rows @ hidden @ precision, 0)
 
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
-        return jnp.linalg.cholesky(covariance)
+        return cholesky(covariance)
 
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
         tolerance = 100 * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(matrix), initial=0)
         symmetric = jnp.all(jnp.abs(matrix - matrix.T) <= tolerance)
-        return symmetric & jnp.all(jnp.isfinite(jnp.linalg.cholesky(matrix)))
+        return symmetric & jnp.all(jnp.isfinite(cholesky(matrix)))
 
 
 def _multiplicity(off_diagonal: np.ndarray, doubled: bool, dtype: Any) -> Array:

@@ -13,6 +13,7 @@ from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.outline import Dependence, all_pairs, differing
 from harmonium.families.categorical import Categorical
+from harmonium.geometry.cholesky import solve_positive_definite
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
@@ -317,7 +318,7 @@ class Mixture(Conjugated):
 
         def difference(mean: Mean) -> Natural:
             target = sub.ravel(self.obs_emb.project(mean))
-            full = jnp.linalg.solve(fisher, target - current)
+            full = solve_positive_definite(fisher, target - current)
 
             def outside(step: Array) -> Array:
                 moved = self.obs_emb.translate(base, sub.unravel(step))
