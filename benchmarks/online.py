@@ -87,7 +87,9 @@ def main(n: int) -> int:
     model = hm.hierarchical_mixture_of_gaussians(DIM, 3, 5)
     data = hm.Batches(lambda: stream(n))
     online, second = timed(model, data, method=hm.OnlineEM(), max_steps=1, n_starts=2)
-    full, first = timed(model, data, starts=online.params, max_steps=15, tolerance=1e-7)
+    full, first = timed(
+        model, data, method=hm.EM("squarem"), max_steps=60, tolerance=1e-7, n_starts=2
+    )
     test = next(stream(BATCH, seed=1))
     name = f"stream of {n:,}, hierarchy"
     good &= compare(name, full, online, test, (first, second))

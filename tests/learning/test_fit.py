@@ -11,6 +11,7 @@ import sklearn.mixture
 
 import harmonium as hm
 from harmonium.learning import engine
+from tests.catalogue import CATALOGUE
 
 IRIS = sklearn.datasets.load_iris().data
 WINE = sklearn.datasets.load_wine().data
@@ -380,3 +381,24 @@ def test_a_progress_bar_shows_the_objective(capsys):
     assert f"{float(fit.objective):.6g} nats" in capsys.readouterr().err
     fit_iris(progress=False, max_steps=20)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["normal", "mixture_tied", "linear_diagonal_full", "parallel"])
+def test_data_in_single_precision_are_fitted_in_it(name, getkey):
+    """Also where JAX computes in double precision, and from points that are."""
+    xs = np.random.default_rng(0).normal(size=(60, 4)) + 2
+    model = CATALOGUE[name]()
+    observable = getattr(model, "obs_man", model)
+    data = (
+        xs[:, : observable.observation.shape[0]] if name != "parallel" else (xs[:, :2], xs[:, 2:])
+    )
+    single = jax.tree.map(lambda x: x.astype(np.float32), data)
+    fits = [hm.fit(model, single, key=getkey(), n_starts=1, max_steps=3)]
+    fits.append(hm.fit(model, single, starts=fits[0].params, max_steps=3))
+    double = jax.tree.map(lambda leaf: leaf.astype(float), fits[0].params)
+    fits.append(hm.fit(model, single, starts=double, max_steps=3))
+    for fit in fits:
+        leaves = jax.tree.leaves((fit.params, fit.log_likelihood, fit.history))
+        assert {leaf.dtype for leaf in leaves} == {np.dtype(np.float32)}
+    expected = hm.fit(model, data, starts=fits[0].params, max_steps=3)
+    np.testing.assert_allclose(fits[2].log_likelihood, expected.log_likelihood, rtol=1e-5)

@@ -15,6 +15,7 @@ from harmonium.geometry.embedding import (
     LinearEmbedding,
     Translations,
     compose,
+    zeros_like,
 )
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import (
@@ -277,7 +278,7 @@ class LinearMap(InteractionMap):
     def substitute_codomain(self, point: Natural, scale: Any, shift: Any) -> Natural:
         family: Any = self.cod_emb.sub_man
         scale, shift = (None if a is None else self.cod_emb.observe(a) for a in (scale, shift))
-        origin = family.substitute(family.zeros(), scale, shift)
+        origin = family.substitute(zeros_like(family, point), scale, shift)
 
         def replace(column: Point) -> Point:
             return family.substitute(column, scale, shift) - origin

@@ -20,6 +20,7 @@ from harmonium.geometry.embedding import (
     RestrictionEmbedding,
     Translations,
     compose,
+    zeros_like,
 )
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
 from harmonium.geometry.point import (
@@ -273,7 +274,7 @@ class Mixture(Conjugated):
         differences = self._differences_towards(overall, means)
         first = self.obs_emb.translate(overall, differences[0])
         rest = jax.vmap(lambda d: d - differences[0])(differences[1:])
-        prior = self.pst_man.zeros(Coordinates.NATURAL)
+        prior = zeros_like(self.pst_man, first)
         return self.join_conjugated(self._make_likelihood(first, rest), prior)
 
     def _clusters(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:

@@ -157,10 +157,10 @@ def fit(
     volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
     volume = jnp.sum(shares * volumes)
     ceiling = density_ceiling(scaling, xs, dtype)
-    scaling, volume, total = localized((jax.tree.map(jnp.asarray, scaling), volume, total))
+    scaling, volume, total = localized((_as_arrays(scaling, dtype), volume, total))
     rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
     sample, sample_shares = take_sample(devices, xs, shares, sample_size(family, batch_size))
-    starting = _starting_points(model, origin, scaling, sample)
+    starting = _starting_points(model, origin, scaling, sample, dtype)
     prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
     if trials > 1:
         starting = best_candidates(model, starting, trials, key, sample, sample_shares, prior)
@@ -206,8 +206,8 @@ def _fit_batches(
     blocks = progress_bar(blocks, "moments", progress)
     surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
     prepared = prepare(family, surveyed, settings.scale)
-    scaling = jax.tree.map(jnp.asarray, prepared.scaling)
-    starting = _starting_points(model, origin, scaling, prepared.sample)
+    scaling = _as_arrays(prepared.scaling, surveyed.dtype)
+    starting = _starting_points(model, origin, scaling, prepared.sample, surveyed.dtype)
     one = jnp.ones((), surveyed.dtype)
     prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
     if n_candidates > 1:
@@ -366,7 +366,8 @@ def _standard_prior(
 ) -> ConjugatePrior | None:
     """The prior for standardised data, with its weight relative to that of the data."""
     if isinstance(prior, ConjugatePrior):
-        natural = push_into(scaling, model, model.to_natural(prior.mean))
+        given = _as_arrays(prior.mean, total.dtype)
+        natural = push_into(scaling, model, model.to_natural(given))
         prior = ConjugatePrior(model.to_mean(natural), prior.weight)
     elif prior is not None:
         prior = default_prior(model, xs, shares)
@@ -412,8 +413,10 @@ def _check_starts(
 
 
 @eqx.filter_jit
-def _starting_points(model: Any, origin: Any, scaling: Scaling, xs: Any) -> Natural:
+def _starting_points(model: Any, origin: Any, scaling: Scaling, xs: Any, dtype: Any) -> Natural:
     """A batch of points for standardised data, pushed there or from random keys."""
     if isinstance(origin, Point):
+        origin = _as_arrays(origin, dtype)
         return jax.vmap(lambda start: push_into(scaling, model, start))(origin)
-    return jax.vmap(lambda key: model.initialize_from_sample(key, xs))(origin)
+    starts = jax.vmap(lambda key: model.initialize_from_sample(key, xs))(origin)
+    return _as_arrays(starts, dtype)
