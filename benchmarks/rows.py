@@ -480,6 +480,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "mixed": mixed,
     "devices": devices,
     "fit": fits.fit_mixture,
+    "fit-starts": fits.fit_from_own_start,
     "fit-overhead": fits.fit_overhead,
     "fit-accelerated": fits.accelerated,
 }

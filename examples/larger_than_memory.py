@@ -1,6 +1,6 @@
 """Three levels fitted by online EM to a file that is several times larger than memory.
 
-The process may have 768 MB of memory beyond what Python and JAX take to start, and the operating
+The process may have 1,000 MB of memory beyond what Python and JAX take to start, and the operating
 system enforces that (RLIMIT_DATA). The file is four times as large. Online EM reads it once,
 through a memory map, and a monitor looks at held-out observations all the while.
 
@@ -28,8 +28,8 @@ MEGABYTE = 2**20
 class Settings(NamedTuple):
     """How many rows the file has, how many megabytes the fit may take, and rows in a minibatch."""
 
-    n_rows: int = 12_000_000
-    limit: int | None = 768
+    n_rows: int = 16_000_000
+    limit: int | None = 1000
     minibatch: int = 2000
     n_points: int = 60
 

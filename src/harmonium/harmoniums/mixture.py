@@ -42,7 +42,7 @@ from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import PartialConjugation
 
 # How many observations make the components of a start, and how much of each is the whole sample.
-LARGEST_SAMPLE = 5_000
+LARGEST_SAMPLE = 16_384
 WHOLE_SAMPLE = 0.05
 
 

@@ -88,8 +88,8 @@ def fit(
     - `n_starts`: how many random starts near the data; by default 4 where there are several
         optima, one where there is one.
     - `n_candidates`: how many random points each of them is the best of, after a few steps of EM on
-        2,000 observations at most. Only where there are several optima, EM has a closed form and
-        everything is observed; else each start is one random point.
+        a sample of at most 16,384 observations. Only where there are several optima, EM has a
+        closed form and everything is observed; else each start is one random point.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
     - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
     - `observed`: N masks of what is observed, see `posterior_at`.
@@ -163,7 +163,7 @@ def fit(
     starting = _starting_points(model, origin, scaling, sample, dtype)
     prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
     if trials > 1:
-        starting = best_candidates(model, starting, trials, key, sample, sample_shares, prior)
+        starting = best_candidates(model, starting, trials, sample, sample_shares, prior)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
     report = _reporter(model, scaling, volume, settings)
     run = run_fit(
@@ -213,9 +213,7 @@ def _fit_batches(
     if n_candidates > 1:
         shares = check_weights(None, batch_length(prepared.sample), surveyed.dtype)
         relative = relative_prior(prior, surveyed.length)
-        starting = best_candidates(
-            model, starting, n_candidates, key, prepared.sample, shares, relative
-        )
+        starting = best_candidates(model, starting, n_candidates, prepared.sample, shares, relative)
     if isinstance(method, OnlineEM):
         data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
     else:

@@ -75,9 +75,9 @@ class EM(Method):
 
     **Fields:**
 
-    - `acceleration`: `None`, or `"squarem"`, which extrapolates each pair of steps. Extrapolated
-        points that are not better than the one before are given up, so that it never goes downhill,
-        either.
+    - `acceleration`: `None`, or `"squarem"`, which extrapolates pairs of steps. Extrapolated points
+        that are not better than the one before are given up, so that it never goes downhill,
+        either, and the next ones are less far away.
 
     **Source:** Dempster, Laird and Rubin (1977); Varadhan and Roland, Simple and Globally
     Convergent Methods for Accelerating the Convergence of Any EM Algorithm (2008), scheme S3.
@@ -99,7 +99,8 @@ class EM(Method):
         if self.acceleration is None:
             return None
         untried = jnp.full_like(problem.base_measure, -jnp.inf)
-        return _Squarem(params, params, untried, jnp.asarray(False), jnp.asarray(False))
+        one, no = jnp.ones_like(untried), jnp.asarray(False)
+        return _Squarem(params, params, untried, no, no, one * jnp.inf, one)
 
     def propose(
         self, problem: Problem, params: Natural, state: Any, mean: Mean, value: Float[Array, ""]
@@ -114,12 +115,16 @@ class EM(Method):
         return _extrapolate(params, following, value, state)
 
 
+# By how much the limit to extrapolation grows when it is reached, and shrinks after a failure.
+GROWTH = 4.0
+
+
 class _Squarem(NamedTuple):
     """What to extrapolate from, and where to return if the result is worse.
 
     `first` is where the first of two steps started, if the second is `due`. `fallback` is where the
-    two led that were extrapolated, if `tried`, and `value` the objective that the result has to
-    reach.
+    two led that were extrapolated, if `tried`, by `length`, and `value` the objective that the
+    result has to reach. `limit` is the largest length to try.
     """
 
     first: Natural
@@ -127,12 +132,17 @@ class _Squarem(NamedTuple):
     value: Float[Array, ""]
     due: Bool[Array, ""]
     tried: Bool[Array, ""]
+    limit: Float[Array, ""]
+    length: Float[Array, ""]
 
 
 def _extrapolate(
     params: Natural, following: Natural, value: Float[Array, ""], state: _Squarem
 ) -> Step:
-    r"""With $r = x_1 - x_0$ and $v = x_2 - x_1 - r$, tries $x_0 + 2 a r + a^2 v$, $a = |r|/|v|$."""
+    r"""With $r = x_1 - x_0$ and $v = x_2 - x_1 - r$, tries $x_0 + 2 a r + a^2 v$, $a = |r|/|v|$.
+
+    Where $a$ is 1, at least, that is $x_2$ itself. It is at most the limit, which adapts.
+    """
 
     def choose(pick: Bool[Array, ""], yes: Any, no: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.where(pick, a, b), yes, no)
@@ -142,9 +152,11 @@ def _extrapolate(
     curvature = following - params - change
     smallest = jnp.finfo(value.dtype).tiny
     length = jnp.sqrt(_square(change) / jnp.maximum(_square(curvature), smallest))
-    length = jnp.maximum(length, 1.0)
+    limit = jnp.where(rejected, jnp.maximum(state.length / GROWTH, 1.0), state.limit)
+    reaches = state.due & ~rejected & (length >= limit)
+    length = jnp.clip(length, 1.0, limit)
     trial = state.first + change * (2 * length) + curvature * length**2
-    extrapolates = state.due & ~rejected
+    extrapolates = state.due & ~rejected & (length > 1.0)
     onward = choose(rejected, state.fallback, following)
     return Step(
         value,
@@ -155,6 +167,8 @@ def _extrapolate(
             jnp.where(rejected, -jnp.inf, value),
             ~state.due & ~rejected,
             extrapolates | (state.tried & ~state.due & ~rejected),
+            jnp.where(reaches, GROWTH * limit, limit),
+            jnp.where(extrapolates, length, state.length),
         ),
         rejected,
     )

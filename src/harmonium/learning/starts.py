@@ -1,4 +1,4 @@
-"""Starts that are worth a whole fit: the best of several after a few steps on part of the data."""
+"""Starts that are worth a whole fit: the best of several after a few steps on a sample."""
 
 from typing import Any
 
@@ -12,9 +12,8 @@ from harmonium.learning.engine import advance, begin
 from harmonium.learning.methods import EM
 from harmonium.learning.problem import ConjugatePrior, make_problem
 
-# How many steps of EM candidates take, on how many observations at most.
+# How many steps of EM candidates take.
 TRIAL_STEPS = 10
-TRIAL_SAMPLE = 2_000
 # Relative differences of objectives that tell nothing about candidates.
 SAME = 1e-6
 
@@ -24,7 +23,6 @@ def best_candidates(
     model: Any,
     candidates: Natural,
     n_candidates: int,
-    key: Any,
     xs: Any,
     weights: Float[Array, " n"],
     prior: ConjugatePrior | None,
@@ -36,18 +34,13 @@ def best_candidates(
     - `model`: a conjugated harmonium whose M-step has a closed form.
     - `candidates`: a batch of natural points, the groups one after the other.
     - `n_candidates`: how many make a group.
-    - `key`: a JAX random key; draws a part of large data.
-    - `xs`: a batch of N observations.
+    - `xs`: a batch of N observations, the data or a sample of them.
     - `weights`: (N,), summing to one.
     - `prior`: with its weight relative to that of the data.
 
     **Source:** Biernacki, Celeux and Govaert, Choosing Starting Values for the EM Algorithm for
     Getting the Highest Likelihood in Multivariate Gaussian Mixture Models (2003): short runs of EM.
     """
-    if len(weights) > TRIAL_SAMPLE:
-        rows = jax.random.choice(key, len(weights), (TRIAL_SAMPLE,), p=weights)
-        xs = jax.tree.map(lambda leaf: leaf[rows], xs)
-        weights = jnp.full(TRIAL_SAMPLE, 1 / TRIAL_SAMPLE, weights.dtype)
     problem = make_problem(model, xs, weights, prior)
     method, until = EM(), jnp.asarray(TRIAL_STEPS)
     tolerance = jnp.zeros((), weights.dtype)
