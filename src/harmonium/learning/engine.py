@@ -112,8 +112,17 @@ def _begin(method: Method, problem: Problem, starts: Natural, max_steps: int) ->
 def advance_all(
     method: Method, problem: Problem, run: Run, until: Int[Array, ""], tolerance: Float[Array, ""]
 ) -> Run:
-    """`advance` for a batch of starts."""
-    return jax.vmap(lambda one: advance(method, problem, one, until, tolerance))(run)
+    """`advance` for a batch of starts.
+
+    A single start takes its steps without an axis of length 1, with which XLA is slower.
+    """
+
+    def one(run: Run) -> Run:
+        return advance(method, problem, run, until, tolerance)
+
+    if len(run.n_steps) > 1:
+        return jax.vmap(one)(run)
+    return jax.tree.map(lambda leaf: leaf[None], one(jax.tree.map(lambda leaf: leaf[0], run)))
 
 
 def run_fit(
