@@ -17,7 +17,7 @@ XS = np.concatenate([RNG.normal(size=(50, 2)) * [1, 3] + [5, 0], RNG.normal(size
 COUNTS = RNG.poisson(3, 120)
 WEIGHTS = RNG.integers(0, 3, 120).astype(float)
 MIXTURE = hm.Mixture(hm.Normal(2), 2)
-SETTINGS = {"key": KEY, "n_starts": 2, "n_candidates": 1, "max_steps": 12}
+SETTINGS = {"key": KEY, "n_starts": 2, "max_steps": 12}
 
 
 def cut(xs):
@@ -48,6 +48,8 @@ METHODS = {
 def test_streams_are_fitted_as_arrays_are(name):
     with jax.numpy_dtype_promotion("standard"):  # optax promotes integers
         settings = {**SETTINGS, "method": METHODS[name], "batch_size": 32}
+        if name == "Adam":  # its steps are as long where the gradient is nothing but rounding
+            settings["n_candidates"] = 1
         array = hm.fit(MIXTURE, XS, **settings)
         stream = hm.fit(MIXTURE, hm.Batches(cut(XS)), **settings)
     assert_same_fits(stream, array)

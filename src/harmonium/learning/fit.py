@@ -211,8 +211,10 @@ def _fit_batches(
     one = jnp.ones((), surveyed.dtype)
     prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
     if n_candidates > 1:
-        shares = check_weights(None, batch_length(prepared.sample), surveyed.dtype)
-        relative = relative_prior(prior, surveyed.length)
+        weights = surveyed.sample_weights
+        weights = weights if weights.any() else None  # those of a sample may all be zero
+        shares = check_weights(weights, batch_length(prepared.sample), surveyed.dtype)
+        relative = relative_prior(prior, surveyed.total)
         starting = best_candidates(model, starting, n_candidates, prepared.sample, shares, relative)
     if isinstance(method, OnlineEM):
         data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from harmonium.exponential_family.checks import all_finite
 from harmonium.geometry.point import Natural
 from harmonium.learning.engine import advance, begin
-from harmonium.learning.methods import EM
+from harmonium.learning.methods import EM, Result
 from harmonium.learning.problem import ConjugatePrior, make_problem
 
 # How many steps of EM candidates take.
@@ -43,12 +44,15 @@ def best_candidates(
     """
     problem = make_problem(model, xs, weights, prior)
     method, until = EM(), jnp.asarray(TRIAL_STEPS)
-    tolerance = jnp.zeros((), weights.dtype)
+    never = jnp.full((), -1, weights.dtype)  # a tolerance below any gain
 
     def trial(candidate: Natural) -> tuple[Natural, Array]:
         start = begin(method, problem, candidate, TRIAL_STEPS)
-        run = advance(method, problem, start, until, tolerance)
-        return run.best, run.value
+        run = advance(method, problem, start, until, never)
+        # After all steps the last point, as which of them is the best may be a matter of rounding.
+        took_all = (run.code == int(Result.STEP_LIMIT)) & all_finite(run.params)
+        pair = run.params, run.best
+        return jax.tree.map(lambda last, best: jnp.where(took_all, last, best), *pair), run.value
 
     points, values = jax.vmap(trial)(candidates)
     groups = values.reshape(-1, n_candidates)

@@ -29,6 +29,7 @@ class Survey(NamedTuple):
     - `total`: the sum of weights.
     - `length`: how many observations there are.
     - `sample`: a random sample of them, or all in their order if they are few.
+    - `sample_weights`: the weights of these.
     - `dtype`: the precision of real numbers.
     """
 
@@ -37,6 +38,7 @@ class Survey(NamedTuple):
     total: float
     length: int
     sample: Any
+    sample_weights: np.ndarray
     dtype: Any
 
 
@@ -72,14 +74,16 @@ def survey(family: Any, blocks: Iterable[Block], whole: bool, seed: int, size: i
         if weight > 0:
             own = collect_moments(family, block.xs, block.weights, whole)
             moments = own if moments is None else merge_moments(moments, own)
-        reservoir.add(jax.tree.map(lambda leaf: leaf[: block.length], block.xs))  # noqa: B023
+        pair = block.xs, block.weights
+        reservoir.add(jax.tree.map(lambda leaf: leaf[: block.length], pair))  # noqa: B023
         measures, total = measures + float(measure), total + weight
     if reservoir.rows is None:
         raise ValueError("expected at least one observation, got data without any.")
     if total == 0:
         raise ValueError("weights must not be all zero.")
     base_measure = jnp.asarray(measures / total, dtype)
-    return Survey(moments, base_measure, total, reservoir.seen, reservoir.rows, dtype)
+    sample, sample_weights = reservoir.rows
+    return Survey(moments, base_measure, total, reservoir.seen, sample, sample_weights, dtype)
 
 
 @eqx.filter_jit
