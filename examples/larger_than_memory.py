@@ -1,7 +1,7 @@
 """Three levels fitted by online EM to a file that is several times larger than memory.
 
-The process may have 1,000 MB of memory beyond what Python and JAX take to start, and the operating
-system enforces that (RLIMIT_DATA). The file is four times as large. Online EM reads it once,
+The process may have 1,200 MB of memory beyond what Python and JAX take to start, and the operating
+system enforces that (RLIMIT_DATA). The file is three times as large. Online EM reads it once,
 through a memory map, and a monitor looks at held-out observations all the while.
 
     python examples/larger_than_memory.py [--picture PATH]
@@ -29,8 +29,8 @@ class Settings(NamedTuple):
     """How many rows the file has, how many megabytes the fit may take, and rows in a minibatch."""
 
     n_rows: int = 16_000_000
-    limit: int | None = 1000
-    minibatch: int = 2000
+    limit: int | None = 1200
+    minibatch: int = 4000
     n_points: int = 60
 
 
@@ -108,7 +108,7 @@ def fit_file(path, settings):
         key=jax.random.key(0),
         method=hm.OnlineEM(batch_size=settings.minibatch, interval=interval),
         max_steps=settings.n_points,
-        n_starts=2,
+        n_starts=1,
         monitor=monitor,
     )
     return fit, rows, curve
