@@ -73,9 +73,14 @@ def data_in_use():
 
 
 def limit_memory(megabytes):
-    """Lets the operating system refuse this process more than that beyond what it has."""
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (data_in_use() + megabytes * MEGABYTE, hard))
+    """Lets the operating system refuse this process more than that beyond what it has.
+
+    **Returns:** the limits before, to set again.
+    """
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = data_in_use() + megabytes * MEGABYTE
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
+    return before
 
 
 def refused(n_bytes):
@@ -143,12 +148,14 @@ def main(picture=PICTURE, settings=Settings(), n_rows_after=PIECE):  # noqa: B00
         write_file(path, settings.n_rows)
         size = path.stat().st_size
         print(f"File: {settings.n_rows:,} rows of {DIM} numbers, {size / MEGABYTE:,.0f} MB")
+        before = resource.getrlimit(resource.RLIMIT_DATA)
         if settings.limit is not None:
-            limit_memory(settings.limit)
+            before = limit_memory(settings.limit)
             print(f"Limit of memory for the fit: {settings.limit} MB")
             answer = "refused" if refused(size) else "granted"
             print(f"Memory for the file as an array: {answer}")
         fit, rows, curve = fit_file(path, settings)
+        resource.setrlimit(resource.RLIMIT_DATA, before)
     reference = continued(fit, n_rows_after)
     print(f"\n{'rows seen':>12}{'held-out nats per row':>24}")
     for i in sorted({0, 1, 3, 9, len(rows) // 2, len(rows) - 1} & set(range(len(rows)))):
