@@ -1,25 +1,26 @@
 """Clusters of observations, where mixtures start from."""
 
-from typing import Any
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-LLOYD_ROUNDS = 10
+LLOYD_ROUNDS = 100
 
 
 def k_means(
-    key: PRNGKeyArray, xs: Float[Array, "n d"], n_clusters: int, rounds: int = LLOYD_ROUNDS
+    key: PRNGKeyArray, xs: Float[Array, "n d"], n_clusters: int, max_rounds: int = LLOYD_ROUNDS
 ) -> Int[Array, " n"]:
-    """Cuts vectors into clusters by a few rounds of k-means, from k-means++ centres.
+    """Cuts vectors into clusters by k-means, from k-means++ centres.
 
     **Arguments:**
 
     - `key`: a JAX random key for the centres.
     - `xs`: (N, D), in units in which distances make sense.
     - `n_clusters`: how many; some are empty if there are fewer distinct vectors.
-    - `rounds`: how often centres move.
+    - `max_rounds`: how often centres move at most; they rest when clusters don't change any more.
 
     **Returns:** (N,), the cluster of each vector.
 
@@ -30,27 +31,55 @@ def k_means(
         # Squared distances less those to the origin, which make no difference.
         return jnp.argmin(jnp.sum(centres**2, axis=1)[None] - 2 * xs @ centres.T, axis=1)
 
-    def move(_: Any, centres: Float[Array, "k d"]) -> Float[Array, "k d"]:
-        members = jax.nn.one_hot(assign(centres), n_clusters, dtype=xs.dtype)
+    def move(state: _Lloyd) -> _Lloyd:
+        members = jax.nn.one_hot(state.clusters, n_clusters, dtype=xs.dtype)
         sizes = jnp.sum(members, axis=0)[:, None]
-        return jnp.where(sizes > 0, members.T @ xs / jnp.maximum(sizes, 1), centres)
+        means = members.T @ xs / jnp.maximum(sizes, 1)
+        centres = jnp.where(sizes > 0, means, state.centres)
+        clusters = assign(centres)
+        is_done = jnp.all(clusters == state.clusters)
+        return _Lloyd(centres, clusters, state.n_rounds + 1, is_done)
 
-    return assign(jax.lax.fori_loop(0, rounds, move, _spread_centres(key, xs, n_clusters)))
+    def is_going(state: _Lloyd) -> Bool[Array, ""]:
+        return (state.n_rounds < max_rounds) & ~state.is_done
+
+    centres = _spread_centres(key, xs, n_clusters)
+    start = _Lloyd(centres, assign(centres), jnp.asarray(0), jnp.asarray(False))
+    return jax.lax.while_loop(is_going, move, start).clusters
+
+
+class _Lloyd(NamedTuple):
+    """Where k-means is."""
+
+    centres: Float[Array, "k d"]
+    clusters: Int[Array, " n"]
+    n_rounds: Int[Array, ""]
+    is_done: Bool[Array, ""]
 
 
 def _spread_centres(
     key: PRNGKeyArray, xs: Float[Array, "n d"], n_clusters: int
 ) -> Float[Array, "k d"]:
-    """Random vectors, drawn in proportion to their squared distance from those drawn before."""
+    """Random vectors, drawn in proportion to their squared distance from those drawn before.
 
-    def draw(squared_distances: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
-        centre = xs[jax.random.categorical(key, jnp.log(squared_distances))]
-        distances = jnp.sum((xs - centre[None]) ** 2, axis=1)
-        return jnp.minimum(squared_distances, distances), centre
+    Of a few such draws the one is taken that leaves all vectors nearest to some centre.
+    """
+    n_draws = 2 + math.floor(math.log(n_clusters))
+    uniform = jax.random.uniform(key, (n_clusters, n_draws), xs.dtype)
 
-    keys = jax.random.split(key, n_clusters)
-    first = xs[jax.random.randint(keys[0], (), 0, len(xs))]
-    _, others = jax.lax.scan(draw, jnp.sum((xs - first[None]) ** 2, axis=1), keys[1:])
+    def distances(centre: Float[Array, " d"]) -> Float[Array, " n"]:
+        return jnp.sum((xs - centre[None]) ** 2, axis=1)
+
+    def draw(nearest: Array, uniform: Array) -> tuple[Array, Array]:
+        totals = jnp.cumsum(nearest)
+        before = totals[None] <= uniform[:, None] * totals[-1]
+        centres = xs[jnp.minimum(jnp.sum(before, axis=1), len(xs) - 1)]
+        nearest = jnp.minimum(nearest[None], jax.vmap(distances)(centres))
+        best = jnp.argmin(jnp.sum(nearest, axis=1))
+        return nearest[best], centres[best]
+
+    first = xs[jnp.minimum(jnp.asarray(uniform[0, 0] * len(xs), int), len(xs) - 1)]
+    _, others = jax.lax.scan(draw, distances(first), uniform[1:])
     return jnp.concatenate([first[None], others])
 
 

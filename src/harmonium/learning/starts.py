@@ -8,13 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import all_finite
+from harmonium.exponential_family.chunks import batch_length
 from harmonium.geometry.point import Natural
 from harmonium.learning.engine import advance, begin
 from harmonium.learning.methods import EM, Result
 from harmonium.learning.problem import ConjugatePrior, make_problem
 
-# How many steps of EM candidates take.
-TRIAL_STEPS = 10
+# How many steps of EM candidates take: few on a large sample, for their cost, more on a small one.
+FEWEST_STEPS, MOST_STEPS = 10, 100
+OBSERVATIONS_SEEN = 10 * 16_384
 # Relative differences of objectives that tell nothing about candidates.
 SAME = 1e-6
 
@@ -43,11 +45,12 @@ def best_candidates(
     Getting the Highest Likelihood in Multivariate Gaussian Mixture Models (2003): short runs of EM.
     """
     problem = make_problem(model, xs, weights, prior)
-    method, until = EM(), jnp.asarray(TRIAL_STEPS)
+    n_steps = min(MOST_STEPS, max(FEWEST_STEPS, OBSERVATIONS_SEEN // batch_length(xs)))
+    method, until = EM(), jnp.asarray(n_steps)
     never = jnp.full((), -1, weights.dtype)  # a tolerance below any gain
 
     def trial(candidate: Natural) -> tuple[Natural, Array]:
-        start = begin(method, problem, candidate, TRIAL_STEPS)
+        start = begin(method, problem, candidate, n_steps)
         run = advance(method, problem, start, until, never)
         # After all steps the last point, as which of them is the best may be a matter of rounding.
         took_all = (run.code == int(Result.STEP_LIMIT)) & all_finite(run.params)
