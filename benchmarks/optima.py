@@ -3,6 +3,12 @@
 Fits each model to real data by harmonium and by a peer, from equally many random starts, for many
 seeds, and prints how much better or worse the log-likelihood is that each reaches. The peer starts
 from k-means where it has that. Both maximise the likelihood alone, to the same tight tolerance.
+
+The likelihood of mixtures of normals has no bound: a component on few observations, or on some that
+agree in a column, may become singular. So optima count for neither side, as spurious, that have a
+component of fewer than two observations a dimension, or with a variance, along any axis, of less
+than 1e-5 times the data's (McLachlan and Peel, Finite Mixture Models, 2000, section 3.10). One
+covariance for all components bounds the likelihood, and there all optima count.
 """
 
 import argparse
@@ -17,6 +23,7 @@ os.environ["JAX_ENABLE_X64"] = "1"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import statsmodels.api as sm
 from sklearn import datasets
@@ -44,14 +51,16 @@ HEADER = (
     "most",
     "seconds",
 )
+SMALLEST_VARIANCE = 1e-5  # of standardised data
 SAME = 1e-6  # nats per observation within which two optima are the same
 
 
 class Contest(NamedTuple):
     """A model, its data, and the log-likelihood that a peer reaches for a seed.
 
-    `pseudo_weight`, a millionth of an observation, keeps probabilities from being zero, which no
-    natural parameters have; the peer replaces zeros by 1e-15.
+    `is_sound` tells whether a natural point counts. `pseudo_weight`, a millionth of an observation,
+    keeps probabilities from being zero, which no natural parameters have; the peer replaces zeros
+    by 1e-15.
     """
 
     title: str
@@ -59,6 +68,7 @@ class Contest(NamedTuple):
     model: Any
     xs: Any
     peer_fit: Callable[[int], float]
+    is_sound: Callable[[Any], Any] = lambda point: jnp.asarray(True)
     pseudo_weight: float = 0.0
 
 
@@ -77,18 +87,44 @@ def mixture(title: str, xs: np.ndarray, n_components: int, kind: str) -> Contest
     shared = (hm.LocationEmbedding(normal),) if kind == "tied" else ()
     model = hm.Mixture(normal, n_components, *shared)
 
-    def peer_fit(seed: int) -> float:
+    def is_proper(weights: Any, covariances: Any) -> Any:
+        if kind == "tied":
+            return jnp.asarray(True)
+        smallest = jnp.min(jnp.linalg.eigvalsh(covariances))
+        return (jnp.min(weights) * len(xs) >= 2 * dim) & (smallest > SMALLEST_VARIANCE)
+
+    def is_sound(point: Any) -> Any:
+        _, covariances = jax.vmap(normal.joined_moments)(model.components(point))
+        return is_proper(model.weights(point), covariances)
+
+    def peer_start(state: int) -> float:
         fit = GaussianMixture(
             n_components,
             covariance_type=kind,
-            n_init=N_STARTS,
             tol=TOLERANCE,
             max_iter=MAX_STEPS,
-            random_state=seed,
+            random_state=state,
         ).fit(xs)
-        return float(fit.score(xs))
+        proper = is_proper(fit.weights_, dense_covariances(fit, dim))
+        return float(fit.score(xs)) if proper else -np.inf
 
-    return Contest(f"{title}: {kind}, K={n_components}", "GaussianMixture", model, xs, peer_fit)
+    def peer_fit(seed: int) -> float:
+        return max(peer_start(seed * N_STARTS + start) for start in range(N_STARTS))
+
+    title = f"{title}: {kind}, K={n_components}"
+    return Contest(title, "GaussianMixture", model, xs, peer_fit, is_sound)
+
+
+def dense_covariances(fit: GaussianMixture, dim: int) -> np.ndarray:
+    """Those of the components of scikit-learn's mixture as full matrices, a single one if tied."""
+    covariances = fit.covariances_
+    match fit.covariance_type:
+        case "diag":
+            return covariances[:, :, None] * np.eye(dim)
+        case "spherical":
+            return covariances[:, None, None] * np.eye(dim)
+        case _:
+            return covariances.reshape(-1, dim, dim)
 
 
 def linear(title: str, xs: np.ndarray, n_latents: int) -> list[Contest]:
@@ -130,7 +166,12 @@ def classes(title: str, xs: np.ndarray, n_components: int) -> Contest:
         return float(fit.score(xs))
 
     return Contest(
-        f"{title}: latent classes, K={n_components}", "stepmix", model, xs, peer_fit, 1e-6
+        f"{title}: latent classes, K={n_components}",
+        "stepmix",
+        model,
+        xs,
+        peer_fit,
+        pseudo_weight=1e-6,
     )
 
 
@@ -186,7 +227,9 @@ def ours(contest: Contest, n_seeds: int) -> np.ndarray:
         max_steps=MAX_STEPS,
         tolerance=TOLERANCE,
     )
-    return np.asarray(fit.all_objectives).reshape(n_seeds, N_STARTS).max(axis=1)
+    sound = jax.jit(jax.vmap(contest.is_sound))(fit.all_params)
+    values = np.where(sound, fit.all_objectives, -np.inf)
+    return values.reshape(n_seeds, N_STARTS).max(axis=1)
 
 
 def judge(contest: Contest, n_seeds: int) -> tuple[str, ...]:

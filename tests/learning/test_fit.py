@@ -313,6 +313,17 @@ def test_a_second_fit_is_not_compiled_again(monkeypatch):
     assert model == hm.Mixture(hm.Normal(3), 2)
 
 
+def test_a_single_start_takes_the_steps_that_it_takes_among_others():
+    starts = [by_species(), MIXTURE.initialize_from_sample(KEY, IRIS)]
+    settings = {"prior": "default", "max_steps": 20, "tolerance": 0.0}
+    both = hm.fit(MIXTURE, IRIS, starts=starts, **settings)
+    for row, start in enumerate(starts):
+        alone = hm.fit(MIXTURE, IRIS, starts=start, **settings)
+        assert_close(alone.history, both.all_histories[row], rtol=1e-10)
+        for a, b in zip(*map(jax.tree.leaves, (alone.params, both.all_params[row])), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
+
+
 def test_steps_process_the_data_in_batches_of_the_size_asked_for():
     from harmonium.learning.problem import make_problem
 
