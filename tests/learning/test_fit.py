@@ -100,7 +100,7 @@ def test_principal_components_reach_the_closed_form():
 def test_families_without_latents_are_fitted_by_their_averages():
     xs = np.random.default_rng(0).gamma(3.0, 2.0, 200)
     family = hm.Gamma()
-    fit = hm.fit(family, xs, key=KEY)
+    fit = hm.fit(family, xs)
     assert fit.converged and fit.all_codes.shape == (1,)
     expected = family.to_natural(family.average_sufficient_statistic(xs))
     assert_close(fit.params.values, expected.values, rtol=1e-8)

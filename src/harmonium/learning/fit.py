@@ -54,7 +54,7 @@ def fit(
     key: PRNGKeyArray | None = None,
     method: Method = EM(),  # noqa: B008 (it has no state)
     n_starts: int | None = None,
-    n_candidates: int = 4,
+    n_candidates: int = 8,
     starts: Any = None,
     weights: Any = None,
     observed: Any = None,
@@ -82,14 +82,16 @@ def fit(
     - `model`: a conjugated harmonium, or a family without latents.
     - `data`: a batch of N observations of the model's observable. A NumPy memory map, or
         `Batches`, is read batch by batch, once a step, and never is in memory as a whole.
-    - `key`: a JAX random key for the starts; not needed where `starts` are given.
+    - `key`: a JAX random key for the starts; not needed where `starts` are given, nor for families
+        without latents.
     - `method`: `EM()`, `EM("squarem")`, `Gradient(optimiser)`, `NaturalGradient(learning_rate)`,
         or `OnlineEM()`, which takes a small step for each of many minibatches.
     - `n_starts`: how many random starts near the data; by default 4 where there are several
         optima, one where there is one.
-    - `n_candidates`: how many random points each of them is the best of, after a few steps of EM on
-        a sample of at most 16,384 observations. Only where there are several optima, EM has a
-        closed form and everything is observed; else each start is one random point.
+    - `n_candidates`: how many random points each of them is the best of, after some steps of EM on
+        a sample of at most 16,384 observations: from 5 on that many to 300 on few. Only where there
+        are several optima, EM has a closed form and everything is observed; else each start is one
+        random point.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
     - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
     - `observed`: N masks of what is observed, see `posterior_at`.
@@ -403,8 +405,9 @@ def _check_starts(
         if not hasattr(starts, "batch_shape"):
             return stack_points(starts)
         return starts if starts.batch_shape else stack_points([starts])
-    if key is None:
+    if key is None and isinstance(model, Conjugated):
         raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
+    key = jax.random.key(0) if key is None else key  # of no matter for the only optimum
     if n_starts is None:
         n_starts = 1 if _has_one_optimum(model) else 4
     if n_starts < 1:
