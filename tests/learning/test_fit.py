@@ -337,6 +337,21 @@ def test_steps_process_the_data_in_batches_of_the_size_asked_for():
     assert_close(parts.objective(point), whole.objective(point))
 
 
+def test_chunks_are_shorter_for_models_with_many_parameters():
+    from harmonium.learning.problem import chunk_length, make_problem
+
+    large = hm.Mixture(hm.Normal(16), 10)
+    assert chunk_length(MIXTURE, 16_384) == 16_384
+    assert chunk_length(large, 16_384) == 4_096
+    assert chunk_length(large, 1_000) == 1_000
+    xs = jnp.asarray(np.random.default_rng(0).normal(size=(9_000, 16)))
+    weights = jnp.full(9_000, 1 / 9_000)
+    point = large.initialize_from_sample(KEY, xs[:200])
+    problem = make_problem(large, xs, weights)
+    assert problem.batch_size == 4_096
+    assert_close(problem.objective(point), large.average_log_observable_density(point, xs))
+
+
 def test_fits_can_be_compiled_and_mapped(iris_fit):
     model = hm.Mixture(hm.Normal(2), 2)
     batches = jnp.asarray(IRIS[:, :2]).reshape(3, 50, 2)

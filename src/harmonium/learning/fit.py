@@ -105,7 +105,7 @@ def fit(
     - `progress`: whether to show a progress bar; by default at a terminal, after a second.
     - `callback`: called now and then with the number of steps taken and the best objective.
     - `monitor`: called then with the number of steps taken and the best parameters so far.
-    - `batch_size`: how many observations are processed at once, on each device.
+    - `batch_size`: how many observations are processed at once at most, on each device.
     - `checkpoint`: a file in which the run is kept. Called again with the same arguments, after
         whatever ended the process, the fit goes on from there, and ends with the same numbers to
         the last bit as if nothing had happened; one that was complete is returned at once. With a
