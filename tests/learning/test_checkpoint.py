@@ -39,8 +39,9 @@ def path(tmp_path):
     return tmp_path / "run.checkpoint"
 
 
-def fit(data=XS, **settings):
-    settings = {"key": jax.random.key(0), "n_starts": 2, "tolerance": 0.0, **settings}
+def fit(data=XS, **changes):
+    settings = {"key": jax.random.key(0), "n_starts": 2, "n_candidates": 1, "tolerance": 0.0}
+    settings |= changes
     return hm.fit(MODEL, data, **settings)
 
 

@@ -258,7 +258,7 @@ class Mixture(Conjugated):
         """The statistics of random members of a sample, one for each component."""
         n = batch_length(xs)
         chosen = jax.lax.top_k(jax.random.uniform(key, (n,)), min(n, self.n_components))[1]
-        chosen = jnp.resize(chosen, self.n_components)
+        chosen = jnp.resize(chosen, (self.n_components,))
         return jax.vmap(self.obs_man.sufficient_statistic)(jax.tree.map(lambda a: a[chosen], xs))
 
     def _broad_components(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:
