@@ -89,7 +89,7 @@ def fit(
     - `n_starts`: how many random starts near the data; by default 4 where there are several
         optima, one where there is one.
     - `n_candidates`: how many random points each of them is the best of, after some steps of EM on
-        a sample of at most 16,384 observations: from 5 on that many to 300 on few. Only where there
+        a sample of at most 16,384 observations: from 5 on that many to 100 on few. Only where there
         are several optima, EM has a closed form and everything is observed; else each start is one
         random point.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.

@@ -15,7 +15,7 @@ from harmonium.learning.methods import EM, Result
 from harmonium.learning.problem import ConjugatePrior, make_problem
 
 # How many steps of EM candidates take: few on a large sample, for their cost, more on a small one.
-FEWEST_STEPS, MOST_STEPS = 5, 300
+FEWEST_STEPS, MOST_STEPS = 5, 100
 OBSERVATIONS_SEEN = 5 * 16_384
 # Relative differences of objectives that tell nothing about candidates.
 SAME = 1e-6
