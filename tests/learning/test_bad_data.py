@@ -10,6 +10,9 @@ import pytest
 
 import harmonium as hm
 
+# Most cases are of one model and twelve rows, and thus one program.
+pytestmark = pytest.mark.xdist_group("bad_data")
+
 KEY = jax.random.key(0)
 XS = np.random.default_rng(0).normal(size=(12, 2))
 NORMAL, MIXTURE, FACTORS = hm.Normal(2), hm.Mixture(hm.Normal(2), 2), hm.factor_analysis(2, 1)
@@ -122,7 +125,7 @@ CASES = {
     "duplicated column for a normal": _case(
         DEGENERATE, "singular", NORMAL, lambda: np.column_stack([XS[:, 0], XS[:, 0]])
     ),
-    "duplicated rows": _case(CONVERGED, "", MIXTURE, lambda: np.repeat(XS[:4], 9, axis=0)),
+    "duplicated rows": _case(CONVERGED, "", MIXTURE, lambda: np.repeat(XS[:4], 3, axis=0)),
     "integers for reals": _case(CONVERGED, "", MIXTURE, lambda: np.arange(24).reshape(12, 2)),
     "lists": _case(CONVERGED, "", MIXTURE, lambda: XS.tolist()),
     "counts of zero": _case(CONVERGED, "", COUNTS, lambda: np.zeros(9, int)),

@@ -18,14 +18,16 @@ from harmonium.learning.problem import ConjugatePrior, chunk_length, make_proble
 from tests.catalogue import CATALOGUE
 from tests.compiled import compute
 
+# Fits of a model with the same settings, to as many observations, share their programs.
+pytestmark = pytest.mark.xdist_group("fit")
+SHORT = {"prior": None, "max_steps": 6, "tolerance": 0.0}
+
 IRIS = sklearn.datasets.load_iris().data
 SPECIES = sklearn.datasets.load_iris().target
 WINE = sklearn.datasets.load_wine().data
 MIXTURE = hm.Mixture(hm.Normal(4), 3)
 FACTORS = hm.factor_analysis(13, 3)
 KEY = jax.random.key(0)
-# Fits of a model with the same settings, to as many observations, share their programs.
-SHORT = {"prior": None, "max_steps": 6, "tolerance": 0.0}
 
 
 def assert_close(found, expected, rtol=1e-9):
