@@ -12,6 +12,7 @@ import scipy.stats
 import harmonium as hm
 from harmonium.families.com_poisson import CoMPoisson
 from harmonium.families.com_poisson_sums import geometric_log_factorial
+from tests.compiled import compute
 from tests.families import univariate
 
 FAMILY = CoMPoisson()
@@ -58,12 +59,10 @@ def _oracle(mode, dispersion):
     return Oracle(mode, dispersion)
 
 
-def _point(mode, dispersion):
-    return FAMILY.unravel(jnp.stack([dispersion * jnp.log(mode), -dispersion]))
-
-
-def _points(pairs):
-    return jax.vmap(_point)(*jnp.asarray(pairs, float).T)
+def _values(pairs):
+    """Natural values of modes and dispersions."""
+    modes, dispersions = np.asarray(pairs, float).T
+    return np.stack([dispersions * np.log(modes), -dispersions], axis=1)
 
 
 def _relative(found, expected):
@@ -72,41 +71,54 @@ def _relative(found, expected):
 
 def test_sums_are_exact():
     pairs = GRID + FAR + NEAR_GEOMETRIC
-    points = _points(pairs)
-    assert bool(jnp.all(jax.vmap(FAMILY.admits)(points)))
-    methods = FAMILY.log_partition_function, FAMILY.to_mean, FAMILY.variance
-    sums = [jax.jit(jax.vmap(method))(points) for method in methods]
+
+    def sums(values):
+        point = FAMILY.unravel(values)
+        log_partition, mean = FAMILY.log_partition_function(point), FAMILY.to_mean(point)
+        return FAMILY.admits(point), log_partition, mean.values, FAMILY.variance(point)
+
+    values = _values(pairs)
+    admitted, log_partitions, means, variances = compute(jax.vmap(sums), values)
+    assert np.all(admitted)
     for i, (mode, dispersion) in enumerate(pairs):
         # The oracle's parameters are those that the natural point says, to 40 digits.
         with mpmath.workdps(40):
-            exact = -mpmath.mpf(float(points.values[i, 1]))
-            oracle = _oracle(mpmath.exp(mpmath.mpf(float(points.values[i, 0])) / exact), exact)
-            error = abs(float(mpmath.mpf(float(sums[0][i])) - oracle.log_partition))
+            exact = -mpmath.mpf(float(values[i, 1]))
+            oracle = _oracle(mpmath.exp(mpmath.mpf(float(values[i, 0])) / exact), exact)
+            error = abs(float(mpmath.mpf(float(log_partitions[i])) - oracle.log_partition))
             assert error < 1e-9 * max(1, float(oracle.log_partition) / 100), (mode, dispersion)
-            for found, expected in zip(sums[1].values[i], oracle.statistics, strict=True):
+            for found, expected in zip(means[i], oracle.statistics, strict=True):
                 assert _relative(found, expected) < 1e-11
-            assert _relative(sums[2][i], oracle.variance) < 1e-10
+            assert _relative(variances[i], oracle.variance) < 1e-10
 
 
 def test_densities_are_those_of_poisson_and_near_those_of_geometric():
     counts = np.array([-3, 0, 1, 7, 40])
-    univariate.assert_densities(
-        FAMILY, FAMILY.from_mode_dispersion(6.5, 1.0), scipy.stats.poisson(6.5), counts
-    )
-    nearly = FAMILY.unravel(jnp.asarray([np.log(0.6), -1e-12]))
-    univariate.assert_densities(FAMILY, nearly, scipy.stats.geom(0.4, loc=-1), counts)
+
+    def densities():
+        nearly = FAMILY.unravel(jnp.asarray([np.log(0.6), -1e-12]))
+        points = FAMILY.from_mode_dispersion(6.5, 1.0), nearly
+        return [FAMILY.log_densities(point, counts) for point in points]
+
+    poisson, geometric = compute(densities)
+    univariate.assert_densities(poisson, scipy.stats.poisson(6.5), counts)
+    univariate.assert_densities(geometric, scipy.stats.geom(0.4, loc=-1), counts)
 
 
 @pytest.mark.parametrize(("mode", "dispersion"), [(0.3, 0.1), (2.5, 20.0), (33.3, 1.0), (1e4, 0.5)])
 def test_samples(mode, dispersion, getkey):
-    point = FAMILY.from_mode_dispersion(mode, dispersion)
-    univariate.assert_sampler(FAMILY, getkey(), point, _oracle(mode, dispersion))
+    build, oracle = FAMILY.from_mode_dispersion, _oracle(mode, dispersion)
+    univariate.assert_sampler(build, (mode, dispersion), getkey(), oracle)
 
 
 def test_standard_parameters_round_trip():
-    point = FAMILY.from_mode_dispersion(40, 2)
-    assert float(FAMILY.mode(point)) == pytest.approx(40, rel=1e-13)
-    assert float(FAMILY.dispersion(point)) == 2.0
+    def there_and_back():
+        point = FAMILY.from_mode_dispersion(40, 2)
+        return FAMILY.mode(point), FAMILY.dispersion(point)
+
+    mode, dispersion = compute(there_and_back)
+    assert float(mode) == pytest.approx(40, rel=1e-13)
+    assert float(dispersion) == 2.0
 
 
 def test_the_dual_converges_for_all_modes_and_dispersions():
@@ -114,31 +126,37 @@ def test_the_dual_converges_for_all_modes_and_dispersions():
     modes = 10 ** generator.uniform(-2, 3, 1000)
     dispersions = 10 ** generator.uniform(-1, np.log10(20), 1000)
     corners = [(m, d) for m in (0.01, 1.0, 1000.0) for d in (0.1, 1.0, 20.0)]
-    points = _points([*zip(modes, dispersions, strict=True), *corners])
-    means = jax.vmap(FAMILY.to_mean)(points)
-    assert bool(jnp.all(jax.vmap(FAMILY.check)(means)))
-    univariate.assert_dual(FAMILY, points)
+    values = _values([*zip(modes, dispersions, strict=True), *corners])
+    check = lambda v: FAMILY.check(FAMILY.to_mean(FAMILY.unravel(v)))  # noqa: E731
+    assert np.all(compute(jax.vmap(check), values))
+    univariate.assert_dual(FAMILY, values)
 
 
-def test_the_derivative_of_the_dual():
-    for mode, dispersion in [(0.8, 0.3), (30.0, 2.0)]:
-        univariate.assert_implicit_derivative(FAMILY, _point(mode, dispersion))
+@pytest.mark.parametrize("pair", [(0.8, 0.3), (30.0, 2.0)])
+def test_the_derivative_of_the_dual(pair):
+    univariate.assert_implicit_derivative(FAMILY, _values([pair])[0])
 
 
 def test_improvement_ascends_and_gets_there():
-    start = _point(3.0, 1.0)
-    mean = FAMILY.to_mean(_point(5.0, 2.5))
-    gain = lambda p: float(hm.dot(p, mean) - FAMILY.log_partition_function(p))  # noqa: E731
-    once = FAMILY.improve(mean, start)
-    assert gain(once) > gain(start)
-    best = FAMILY.to_natural(mean)
-    np.testing.assert_allclose(FAMILY.improve(mean, once).values, best.values, rtol=1e-6)
-    # More dispersed than geometric: no estimate, but an improvement inside the domain.
-    beyond = FAMILY.average_sufficient_statistic([0, 1, 2, 100])
-    improved = FAMILY.improve(beyond, start)
-    assert bool(FAMILY.check(improved))
-    gap = hm.dot(improved - start, beyond) - FAMILY.log_partition_function(improved)
-    assert float(gap + FAMILY.log_partition_function(start)) > 0
+    gain = lambda p, mean: hm.dot(p, mean) - FAMILY.log_partition_function(p)  # noqa: E731
+
+    def improve(start, target):
+        start, mean = FAMILY.unravel(start), FAMILY.to_mean(FAMILY.unravel(target))
+        once = FAMILY.improve(mean, start)
+        twice, best = FAMILY.improve(mean, once), FAMILY.to_natural(mean)
+        # More dispersed than geometric: no estimate, but an improvement inside the domain.
+        beyond = FAMILY.average_sufficient_statistic([0, 1, 2, 100])
+        improved = FAMILY.improve(beyond, start)
+        gains = [gain(p, mean) for p in (start, once)], [gain(p, beyond) for p in (start, improved)]
+        return gains, twice.values, best.values, FAMILY.check(improved)
+
+    gains, twice, best, valid = compute(improve, *_values([(3.0, 1.0), (5.0, 2.5)]))
+    assert all(after > before for before, after in gains)
+    np.testing.assert_allclose(twice, best, rtol=1e-6)
+    assert valid
+
+
+log_factorial = jax.jit(lambda mean: geometric_log_factorial(jnp.asarray(mean)))
 
 
 @pytest.mark.parametrize("mean", [1e-3, 0.7, 5.0, 49.99, 50.01, 1e4])
@@ -150,7 +168,7 @@ def test_the_bound_of_the_mean_domain_is_geometric(mean):
         expected = mpmath.fsum(term(n) for n in range(2, 4000))
         if mean > 100:
             expected += mpmath.sumem(term, [4000, mpmath.mpf(80 * mean)], tol=1e-15)
-        found = geometric_log_factorial(jnp.asarray(mean))
+        found = log_factorial(mean)
         assert _relative(found, expected) < 1e-11
 
 
@@ -165,29 +183,40 @@ OUTSIDE = {
 }
 
 
+@jax.jit
+def check(point):
+    """Whether a point is inside its domain."""
+    return FAMILY.check(point)
+
+
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_means_outside_the_domain_raise(name):
     mean = FAMILY.unravel(jnp.asarray(OUTSIDE[name]), MEAN)
-    assert not bool(FAMILY.check(mean))
+    assert not check(mean)
     with pytest.raises(ValueError, match="outside the mean domain"):
         FAMILY.to_natural(mean)
 
 
-@pytest.mark.parametrize(
-    "values", [[0.0, 0.0], [1.0, 0.5], [-1.0, 0.0], [0.01 * np.log(1e4), -0.01], [1e30, -1e29]]
-)
-def test_points_that_cannot_be_summed_are_refused(values):
-    point = FAMILY.unravel(jnp.asarray(values))
-    assert not bool(FAMILY.check(point))
-    assert not bool(FAMILY.admits(point))
-    assert np.isnan(FAMILY.log_partition_function(point))
-    assert np.all(np.isnan(FAMILY.to_mean(point).values))
-    assert np.isnan(FAMILY.variance(point))
-    assert int(FAMILY.sample(jax.random.key(0), point)) == -1
+def test_points_that_cannot_be_summed_are_refused():
+    def look(values):
+        point = FAMILY.unravel(values)
+        numbers = (
+            FAMILY.log_partition_function(point),
+            FAMILY.to_mean(point),
+            FAMILY.variance(point),
+        )
+        sample = FAMILY.sample(jax.random.key(0), point)
+        return (FAMILY.check(point), FAMILY.admits(point)), numbers, sample
+
+    values = [[0.0, 0.0], [1.0, 0.5], [-1.0, 0.0], [0.01 * np.log(1e4), -0.01], [1e30, -1e29]]
+    checks, numbers, samples = compute(jax.vmap(look), np.array(values))
+    assert not np.any(checks)
+    assert all(np.all(np.isnan(leaf)) for leaf in jax.tree.leaves(numbers))
+    np.testing.assert_array_equal(samples, -1)
 
 
 def test_starts_are_valid(getkey):
-    samples = [[0], [0, 0, 0], [3, 3], [10**6], [0, 1, 2, 100], [0, 10**5], [7, 8, 9, 8]]
+    samples = [[0], [0] * 4, [3] * 4, [10**6], [0, 1, 2, 100], [0, 0, 10**5, 10**5], [7, 8, 9, 8]]
     univariate.assert_starts(FAMILY, getkey(), samples)
 
 

@@ -3,12 +3,12 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
 import harmonium as hm
+from tests.compiled import compute
 
 stats = scipy.stats
 
@@ -80,68 +80,82 @@ def _mean(oracle):
 def test_numbers_are_expected_to_be_their_mean(name):
     """Of a mixture, too, whose mean parameters are those of no single distribution."""
     build, first, second, oracle = NUMBERS[name]
-    points = [build(*first), build(*second)]
-    family = points[0].manifold
-    expected = [_mean(oracle(*first)), _mean(oracle(*second))]
-    means = [family.to_mean(point) for point in points]
-    for mean, wanted in zip(means, expected, strict=True):
-        np.testing.assert_allclose(family.expected_observation(mean), wanted, rtol=1e-10)
-    mixed = family.expected_observation(means[0] * 0.3 + means[1] * 0.7)
+    _assert_expected(build, (first, second), [_mean(oracle(*first)), _mean(oracle(*second))])
+
+
+def _assert_expected(build, parameters, expected):
+    """Of two distributions with these standard parameters, and of a mixture of them."""
+
+    def observations():
+        first, second = (build(*p) for p in parameters)
+        family = first.manifold
+        means = family.to_mean(first), family.to_mean(second)
+        mixed = means[0] * 0.3 + means[1] * 0.7
+        return [family.expected_observation(mean) for mean in (*means, mixed)]
+
+    *found, mixed = compute(observations)
+    for observation, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(observation, wanted, rtol=1e-10)
     np.testing.assert_allclose(mixed, 0.3 * expected[0] + 0.7 * expected[1], rtol=1e-10)
 
 
 def test_a_conway_maxwell_poisson_count_is_expected_to_be_its_mean():
     """By summation: scipy has no such distribution."""
-    family, counts = hm.CoMPoisson(), np.arange(200)
-    expected = []
-    for mode, dispersion in ((2.5, 0.7), (6.0, 2.0)):
+    counts, expected = np.arange(200), []
+    parameters = ((2.5, 0.7), (6.0, 2.0))
+    for mode, dispersion in parameters:
         logs = dispersion * (counts * math.log(mode) - scipy.special.gammaln(counts + 1))
         probabilities = scipy.special.softmax(logs)
         expected.append(probabilities @ counts)
-    means = [family.to_mean(family.from_mode_dispersion(*p)) for p in ((2.5, 0.7), (6.0, 2.0))]
-    for mean, wanted in zip(means, expected, strict=True):
-        np.testing.assert_allclose(family.expected_observation(mean), wanted, rtol=1e-10)
-    mixed = family.expected_observation(means[0] * 0.3 + means[1] * 0.7)
-    np.testing.assert_allclose(mixed, 0.3 * expected[0] + 0.7 * expected[1], rtol=1e-10)
+    _assert_expected(hm.CoMPoisson().from_mode_dispersion, parameters, expected)
 
 
 def test_angles_are_expected_in_their_mean_direction():
     family = hm.VonMises()
     parameters = ((3.0, 0.5), (-3.0, 0.5), (1.0, 20.0))
-    points = [family.from_mean_concentration(*p) for p in parameters]
-    means = [family.to_mean(point) for point in points]
-    for mean, point, p in zip(means, points, parameters, strict=True):
-        found = family.expected_observation(mean)
-        np.testing.assert_allclose(found, family.mean(point), rtol=1e-12)
-        np.testing.assert_allclose(found, _direction(*p), rtol=1e-10)
+
+    def observations():
+        points = [family.from_mean_concentration(*p) for p in parameters]
+        means = [family.to_mean(point) for point in points]
+        halfway = family.expected_observation((means[0] + means[1]) * 0.5)
+        return [
+            (family.expected_observation(mean), family.mean(point))
+            for mean, point in zip(means, points, strict=True)
+        ], halfway
+
+    found, halfway = compute(observations)
+    for (observation, mean), p in zip(found, parameters, strict=True):
+        np.testing.assert_allclose(observation, mean, rtol=1e-12)
+        np.testing.assert_allclose(observation, _direction(*p), rtol=1e-10)
     # Half of the mass around 3 and half around -3: the direction is pi, and not zero.
-    halfway = family.expected_observation((means[0] + means[1]) * 0.5)
     np.testing.assert_allclose(np.cos(halfway), -1, atol=1e-12)
 
 
 def test_the_most_probable_category_is_expected():
     family = hm.Categorical(4)
-    for k in range(4):
-        probabilities = np.full(4, 0.2)
-        probabilities[k] = 0.4
+
+    def expect(probabilities):
         mean = family.to_mean(family.from_probabilities(probabilities))
-        found = family.expected_observation(mean)
-        assert int(found) == k and jnp.issubdtype(found.dtype, jnp.integer)
+        return family.expected_observation(mean)
+
+    found = compute(jax.vmap(expect), np.full((4, 4), 0.2) + 0.2 * np.eye(4))
+    assert list(found) == [0, 1, 2, 3] and np.issubdtype(found.dtype, np.integer)
 
 
 def test_products_and_replicas_are_expected_part_by_part():
     family = hm.Product(hm.Normal(2), hm.Replicated(hm.Poisson(), 3), hm.Categorical(2))
     rates = np.array([0.5, 2.0, 7.0])
-    point = hm.ProductPoint(
-        (
+
+    def expect():
+        components = (
             family.parts[0].from_mean_covariance([1.0, 2.0], [[1.0, 0.5], [0.5, 1.0]]),
             family.parts[1].unravel(np.log(rates)),
             family.parts[2].from_probabilities([0.4, 0.6]),
-        ),
-        family,
-        hm.Coordinates.NATURAL,
-    )
-    vector, counts, category = family.expected_observation(family.to_mean(point))
+        )
+        point = hm.ProductPoint(components, family, hm.Coordinates.NATURAL)
+        return family.expected_observation(family.to_mean(point))
+
+    vector, counts, category = compute(expect)
     np.testing.assert_allclose(vector, [1.0, 2.0], rtol=1e-12)
     np.testing.assert_allclose(counts, rates, rtol=1e-12)
     assert int(category) == 1
@@ -162,6 +176,6 @@ SILENT = {
 @pytest.mark.parametrize("name", SILENT)
 def test_others_say_to_draw_samples(name):
     family = SILENT[name]
-    mean = family.to_mean(family.initialize(jax.random.key(0)))
+    mean = jax.jit(lambda key: family.to_mean(family.initialize(key)))(jax.random.key(0))
     with pytest.raises(TypeError, match=r"do not tell what observation to expect\. Draw samples"):
         family.expected_observation(mean)

@@ -1,4 +1,10 @@
-"""What every family of single numbers is tested on, against scipy's distributions."""
+"""What every family of single numbers is tested on, against scipy's distributions.
+
+Bound methods of families are pytrees without leaves: what is compiled for one of them serves all
+standard parameters that it is called with.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +13,25 @@ import numpy as np
 from tests.numbers import assert_close
 
 
-def assert_densities(family, point, oracle, xs):
+@jax.jit
+def evaluate(build, accessors, parameters, xs):
+    """What a distribution with known standard parameters is like.
+
+    **Arguments:** `build` makes a point of the `parameters`, which `accessors` read again; `xs` are
+    observations.
+
+    **Returns:** the point, the parameters, the log densities, the mean and the variance.
+    """
+    point = build(*parameters)
+    family, again = point.manifold, [accessor(point) for accessor in accessors]
+    return point, again, family.log_densities(point, xs), family.mean(point), family.variance(point)
+
+
+def assert_densities(found, oracle, xs):
     """Log densities equal those of a frozen scipy distribution, and are -inf where its are."""
     log_prob = oracle.logpmf if hasattr(oracle, "logpmf") else oracle.logpdf
     expected = log_prob(np.asarray(xs))
-    found = np.asarray(family.log_densities(point, xs))
+    found = np.asarray(found)
     assert not np.any(np.isnan(found))
     # Some of scipy's log densities are logarithms of densities, which underflow far out.
     underflow = np.isneginf(expected) & (found < -700)
@@ -21,10 +41,10 @@ def assert_densities(family, point, oracle, xs):
     assert_close(found[finite], expected[finite], 1e5)
 
 
-def assert_moments(family, point, oracle, rtol=1e-9):
+def assert_moments(mean, variance, oracle, rtol=1e-9):
     """Mean and variance equal those of a frozen scipy distribution."""
-    np.testing.assert_allclose(family.mean(point), oracle.mean(), rtol=rtol)
-    np.testing.assert_allclose(family.variance(point), oracle.var(), rtol=rtol)
+    np.testing.assert_allclose(mean, oracle.mean(), rtol=rtol)
+    np.testing.assert_allclose(variance, oracle.var(), rtol=rtol)
 
 
 def threshold(n_draws):
@@ -36,9 +56,18 @@ def threshold(n_draws):
     return np.sqrt(np.log(2 / 1e-9) / (2 * n_draws))
 
 
-def assert_sampler(family, key, point, oracle, n_draws=20_000):
-    """Samples follow a scipy distribution."""
-    draws = np.sort(np.asarray(jax.jit(lambda k, p: family.sample(k, p, (n_draws,)))(key, point)))
+@functools.partial(jax.jit, static_argnames="n_draws")
+def _draw(build, parameters, key, n_draws):
+    point = build(*parameters)
+    family = point.manifold
+    draws = jnp.sort(family.sample(key, point, (n_draws,)))
+    statistics = jax.vmap(lambda x: family.sufficient_statistic(x).values)(draws)
+    return draws, statistics, family.to_mean(point).values
+
+
+def assert_sampler(build, parameters, key, oracle, n_draws=20_000):
+    """Samples of the distribution with these standard parameters follow one of scipy."""
+    draws, statistics, mean = jax.device_get(_draw(build, parameters, key, n_draws))
     below = np.searchsorted(draws, draws, side="right") / n_draws
     above = np.searchsorted(draws, draws, side="left") / n_draws
     integers = np.issubdtype(draws.dtype, np.integer)
@@ -48,43 +77,73 @@ def assert_sampler(family, key, point, oracle, n_draws=20_000):
     assert np.max(np.abs(above - lower)) < threshold(n_draws)
     # Mean statistics within five standard errors, which sees what distribution functions don't; one
     # draw is allowed for, since rare events may not occur at all.
-    statistics = np.asarray(jax.vmap(lambda x: family.sufficient_statistic(x).values)(draws))
     errors = np.std(statistics, axis=0) / np.sqrt(n_draws)
-    deviations = np.abs(np.mean(statistics, axis=0) - np.asarray(family.to_mean(point).values))
-    assert np.all(deviations <= 5 * errors + 1 / n_draws)
+    assert np.all(np.abs(np.mean(statistics, axis=0) - mean) <= 5 * errors + 1 / n_draws)
 
 
-def assert_dual(family, points, rtol=1e-8):
-    """The numerical `to_natural` reaches the means of a whole batch of points, to `rtol`."""
-    means = jax.jit(jax.vmap(family.to_mean))(points)
-    found = jax.jit(jax.vmap(lambda mean: family.to_natural(mean)))(means)
-    again = jax.jit(jax.vmap(family.to_mean))(found)
-    assert bool(jnp.all(jax.vmap(family.in_domain)(found)))
-    np.testing.assert_allclose(again.values, means.values, rtol=rtol)
+@jax.jit
+def _there_and_back(family, values):
+    def one(vector):
+        mean = family.to_mean(family.unravel(vector))
+        found = family.to_natural(mean)
+        return mean.values, found.values, family.to_mean(found).values, family.in_domain(found)
+
+    return jax.vmap(one)(values)
+
+
+def assert_dual(family, values, rtol=1e-8):
+    """The numerical `to_natural` reaches the means of a batch of natural values, to `rtol`.
+
+    **Returns:** the natural values that were found.
+    """
+    means, found, again, valid = jax.device_get(_there_and_back(family, values))
+    assert np.all(valid)
+    np.testing.assert_allclose(again, means, rtol=rtol)
     return found
 
 
-def assert_implicit_derivative(family, point):
-    """The derivative of `to_natural` is that of central differences."""
-    to_natural = lambda m: family.to_natural(family.unravel(m, point.coordinates.dual)).values  # noqa: E731
+@jax.jit
+def _slopes(family, vector):
+    mean = family.to_mean(family.unravel(vector))
 
-    @jax.jit
-    def slopes(mean):
-        step = 1e-5 * jnp.eye(family.dim)
-        ahead, behind = jax.vmap(lambda h: (to_natural(mean + h), to_natural(mean - h)))(step)
-        return jax.jacobian(to_natural)(mean), (ahead - behind) / 2e-5
+    def to_natural(values):
+        return family.to_natural(family.unravel(values, mean.coordinates)).values
 
-    found, differences = slopes(family.to_mean(point).values)
-    np.testing.assert_allclose(found, differences.T, rtol=1e-4)
+    steps = 1e-5 * jnp.eye(family.dim)
+    around = mean.values[None] + jnp.concatenate([steps, -steps])
+    ahead, behind = jnp.split(jax.vmap(to_natural)(around), 2)
+    return jax.jacobian(to_natural)(mean.values), (ahead - behind).T / 2e-5
+
+
+def assert_implicit_derivative(family, vector):
+    """The derivative of `to_natural` is that of central differences, at natural values."""
+    found, differences = jax.device_get(_slopes(family, np.asarray(vector, float)))
+    np.testing.assert_allclose(found, differences, rtol=1e-4)
+
+
+@jax.jit
+def _random_starts(family, keys):
+    return jax.vmap(lambda key: family.check(family.initialize(key)))(keys)
+
+
+@jax.jit
+def _start(family, key, xs):
+    point = family.initialize_from_sample(key, xs)
+    return point, family.log_densities(point, xs)
+
+
+@jax.jit
+def _check(family, point):
+    return family.check(point) & family.check(family.to_mean(point))
 
 
 def assert_starts(family, key, samples):
-    """Random and data-driven starts are inside the domain, and the latter are not far away."""
-    starts = jax.vmap(family.initialize)(jax.random.split(key, 50))
-    assert bool(jnp.all(jax.vmap(family.check)(starts)))
+    """Random and data-driven starts are inside the domain, and the latter are not far away.
+
+    Samples of one length share what is compiled.
+    """
+    assert np.all(_random_starts(family, jax.random.split(key, 50)))
     for xs in samples:
-        xs = np.asarray(xs)
-        point = family.initialize_from_sample(key, xs)
-        assert bool(family.check(point))
-        assert bool(family.check(family.to_mean(point)))
-        assert np.all(np.isfinite(family.log_densities(point, xs)))
+        point, densities = _start(family, key, np.asarray(xs))
+        assert _check(family, point)
+        assert np.all(np.isfinite(densities))
