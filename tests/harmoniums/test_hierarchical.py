@@ -1,12 +1,12 @@
 """Hierarchies: levels that must fit, restricted posteriors, starts, assignments."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import harmonium as hm
 from tests.catalogue import HIERARCHIES
+from tests.compiled import compute
 from tests.numbers import assert_close
 
 FULL, DIAGONAL, SCALE = hm.PositiveDefinite(), hm.Diagonal(), hm.Scale()
@@ -86,13 +86,11 @@ def test_starts_are_valid_and_differ(name, getkey):
     xs = np.random.default_rng(0).normal(size=(30, model.obs_man.data_dim))
     xs[:, 0] = 2.0 if xs.shape[1] > 2 else xs[:, 0]
 
-    @jax.jit
-    @jax.vmap
     def start(key):
         point = model.initialize_from_sample(key, xs)
         return model.in_domain(point), model.log_observable_densities(point, xs)
 
-    valid, densities = start(jax.random.split(getkey(), 2))
+    valid, densities = compute(lambda key: jax.vmap(start)(jax.random.split(key, 2)), getkey())
     assert np.all(valid)
     assert np.all(np.isfinite(densities))
     assert not np.allclose(*densities)
@@ -100,51 +98,69 @@ def test_starts_are_valid_and_differ(name, getkey):
 
 def test_assignments_are_the_most_probable_categories(getkey):
     model = hm.hierarchical_mixture_of_gaussians(3, 2, 4)
-    point = model.initialize(getkey())
-    xs = jax.random.normal(getkey(), (9, 3)) * 3
-    probabilities = jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
+    xs = np.random.default_rng(1).normal(size=(9, 3)) * 3
+
+    def infer(key):
+        point = model.initialize(key)
+        return (
+            jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs),
+            (model.assign(point, xs), model.assign(point, xs, batch_size=4)),
+            (model.top_probabilities(point), model.prr_man.weights(model.prior(point))),
+        )
+
+    probabilities, assigned, weights = compute(infer, getkey())
     assert probabilities.shape == (9, 4)
-    assert_close(jnp.sum(probabilities, axis=1), np.ones(9))
-    assert_close(model.assign(point, xs), np.argmax(probabilities, axis=1), 0)
-    assert_close(model.assign(point, xs, batch_size=4), np.argmax(probabilities, axis=1), 0)
-    upper = model.prior(point)
-    assert_close(model.top_probabilities(point), model.prr_man.weights(upper))
+    assert_close(np.sum(probabilities, axis=1), np.ones(9))
+    assert_close(assigned, 2 * (np.argmax(probabilities, axis=1),), 0)
+    assert_close(*weights)
 
 
 def test_a_hierarchy_over_equal_components_is_the_lower_harmonium(getkey):
     lower = hm.factor_analysis(3, 2)
     model = hm.stack(lower, hm.Mixture(lower.pst_man, 2))
-    below = lower.initialize(getkey())
-    standard = lower.prior(below)
-    above = model.upr_hrm.from_components([standard, standard], [0.3, 0.7])
-    point = model.from_levels(below, above)
-    xs = jax.random.normal(getkey(), (7, 3))
-    expected = lower.log_observable_densities(below, xs)
-    assert_close(model.log_observable_densities(point, xs), expected)
-    assert_close(model.expected_latents(point, xs), lower.expected_latents(below, xs))
-    assert_close(
-        jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs),
-        np.tile([0.3, 0.7], (7, 1)),
-    )
+    xs = np.random.default_rng(2).normal(size=(7, 3))
+
+    def infer(key):
+        below = lower.initialize(key)
+        standard = lower.prior(below)
+        above = model.upr_hrm.from_components([standard, standard], [0.3, 0.7])
+        point = model.from_levels(below, above)
+        found = model.log_observable_densities(point, xs), model.expected_latents(point, xs)
+        expected = lower.log_observable_densities(below, xs), lower.expected_latents(below, xs)
+        return found, expected, jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
+
+    found, expected, probabilities = compute(infer, getkey())
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(ours, theirs)
+    assert_close(probabilities, np.tile([0.3, 0.7], (7, 1)))
 
 
 @pytest.mark.parametrize("posterior", [DIAGONAL, SCALE], ids=repr)
 def test_restricted_posteriors_refuse_priors_they_cannot_hold(posterior, getkey):
     model = hm.hierarchical_mixture_of_gaussians(3, 2, 2, DIAGONAL, posterior)
-    lower = model.lwr_hrm.initialize(getkey())
-    prior = model.prr_man.embed_observable(hm.IdentityEmbedding(hm.Normal(2))).initialize(getkey())
+    upper = model.prr_man.embed_observable(hm.IdentityEmbedding(hm.Normal(2)))
+
+    @jax.jit
+    def parts(first, second):
+        lower = model.lwr_hrm.initialize(first)
+        interaction = model.int_man.adopt(lower.interaction)
+        return model.make_likelihood(lower.observable, interaction), upper.initialize(second)
+
+    likelihood, prior = parts(getkey(), getkey())
     with pytest.raises(ValueError, match="cannot be joined"):
-        model.join_conjugated(
-            model.make_likelihood(lower.observable, model.int_man.adopt(lower.interaction)),
-            prior,
-        )
+        model.join_conjugated(likelihood, prior)
 
 
 def test_a_start_from_a_sample_goes_on_from_categories():
     """A mixture of counts, whose components depend on a class above."""
     model = hm.stack(hm.Mixture(hm.Poisson(), 3), hm.Mixture(hm.Categorical(3), 2))
-    xs = jnp.asarray(np.random.default_rng(0).poisson([3.0, 30.0, 90.0], (40, 3)).reshape(-1))
-    start = model.initialize_from_sample(jax.random.key(0), xs)
-    assert bool(model.in_domain(start))
-    draws = model.observable_sample(jax.random.key(1), start, (400,))
-    assert 0.5 < float(jnp.mean(draws)) / float(jnp.mean(xs)) < 2
+    xs = np.random.default_rng(0).poisson([3.0, 30.0, 90.0], (40, 3)).reshape(-1)
+
+    def draw():
+        start = model.initialize_from_sample(jax.random.key(0), xs)
+        draws = model.observable_sample(jax.random.key(1), start, (400,))
+        return model.in_domain(start), draws
+
+    valid, draws = compute(draw)
+    assert valid
+    assert 0.5 < np.mean(draws) / np.mean(xs) < 2

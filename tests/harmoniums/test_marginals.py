@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.numbers import assert_close
 
 KEY = jax.random.key(0)
@@ -13,7 +14,7 @@ KEY = jax.random.key(0)
 
 def test_a_mixture_is_its_own_marginal():
     model = hm.Mixture(hm.Normal(2, hm.Diagonal()), 3)
-    point = model.initialize(KEY)
+    point = jax.jit(model.initialize)(KEY)
     family, marginal = model.observable_distribution(point)
     assert family is model
     assert marginal is point
@@ -59,14 +60,18 @@ def test_a_model_given_its_category_is_what_is_left_of_it(name):
     """And its joint density follows from that of the whole by Bayes, for each category."""
     build, expected = CONDITIONED[name]
     model = build()
-    point = jax.jit(model.initialize)(KEY)
-    conditioned, given = model.condition_on(point, 1)
-    assert conditioned == expected
-    assert given.manifold == expected
-    x = conditioned.sample(jax.random.key(1), given)
-    whole = _with_category(model, x, jnp.asarray(1))
-    weight = jnp.log(model.top_probabilities(point)[1])
-    assert_close(conditioned.log_density(given, x) + weight, model.log_density(point, whole))
+
+    def densities(key):
+        point = model.initialize(key)
+        conditioned, given = model.condition_on(point, 1)
+        assert conditioned == expected
+        assert given.manifold == expected
+        x = conditioned.sample(jax.random.key(1), given)
+        whole = _with_category(model, x, jnp.asarray(1))
+        weight = jnp.log(model.top_probabilities(point)[1])
+        return conditioned.log_density(given, x) + weight, model.log_density(point, whole)
+
+    assert_close(*compute(densities, KEY))
 
 
 def _with_category(model, x, category):
@@ -99,28 +104,34 @@ def _both_densities(model, point, xs):
 def test_marginals_that_the_catalogue_leaves_out(name):
     build, expected = MARGINALISED[name]
     model = build()
-    point = jax.jit(model.initialize)(KEY)
-    assert jax.eval_shape(model.observable_distribution, point)[0] == expected
-    xs = jax.jit(lambda k, p: model.observable_sample(k, p, (4,)))(KEY, point)
-    assert_close(*jax.jit(lambda p, x: _both_densities(model, p, x))(point, xs))
+
+    def densities(key):
+        point = model.initialize(key)
+        assert model.observable_distribution(point)[0] == expected
+        return _both_densities(model, point, model.observable_sample(key, point, (4,)))
+
+    assert_close(*compute(densities, KEY))
 
 
 def test_marginals_are_mapped_and_differentiated():
     model = hm.hierarchical_mixture_of_gaussians(2, 1, 2)
-    points = jax.jit(jax.vmap(model.initialize))(jax.random.split(KEY, 3))
-    xs = jnp.array([[0.3, -1.0], [2.0, 0.5]])
+    xs = np.array([[0.3, -1.0], [2.0, 0.5]])
 
-    def gradients(point):
+    def gradients(key):
+        point = model.initialize(key)
         by_marginal = jax.grad(lambda p: jnp.sum(_both_densities(model, p, xs)[0]))(point)
-        return by_marginal, jax.grad(lambda p: jnp.sum(_both_densities(model, p, xs)[1]))(point)
+        expected = jax.grad(lambda p: jnp.sum(_both_densities(model, p, xs)[1]))(point)
+        return model.ravel(by_marginal), model.ravel(expected)
 
-    found, expected = jax.jit(jax.vmap(gradients))(points)
-    ravel = jax.vmap(model.ravel)
-    assert_close(ravel(found), ravel(expected), 1e4)
+    assert_close(*compute(lambda key: jax.vmap(gradients)(jax.random.split(key, 3)), KEY), 1e4)
 
 
 def test_conditioning_follows_numpy_integers():
-    model = MIXED
-    point = model.initialize(KEY)
-    for k in (2, np.int64(2), jnp.asarray(2)):
-        assert_close(model.condition_on(point, k)[1], model.components(point)[2])
+    def condition(key, traced):
+        point = MIXED.initialize(key)
+        own = [MIXED.condition_on(point, k)[1] for k in (2, np.int64(2), traced)]
+        return own, MIXED.components(point)[2]
+
+    own, expected = compute(condition, KEY, 2)
+    for component in own:
+        assert_close(component, expected)

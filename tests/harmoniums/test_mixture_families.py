@@ -9,6 +9,7 @@ import pytest
 from scipy import optimize, special, stats
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.numbers import assert_close
 
 N, N_STARTS, STEPS = 3000, 4, 60
@@ -49,10 +50,11 @@ def component(family, constructor, arguments):
     return family.to_natural(family.unravel(jnp.asarray(arguments), hm.Coordinates.MEAN))
 
 
-def fit(model: Any, xs: Any, key: Any, n_steps: int = STEPS) -> tuple[Any, np.ndarray]:
-    """EM from several starts on the data, all of them monotone.
+def fit(model: Any, xs: Any, key: Any, n_steps: int = STEPS) -> tuple[Any, Any]:
+    """EM from several starts on the data.
 
-    Returns the best point, and its mean log-likelihood before each step and at the end.
+    Returns the best point, and the mean log-likelihoods (starts, steps) before each step and at the
+    end.
     """
 
     def run(key):
@@ -65,52 +67,64 @@ def fit(model: Any, xs: Any, key: Any, n_steps: int = STEPS) -> tuple[Any, np.nd
         last, scores = jax.lax.scan(body, point, None, n_steps)
         return last, jnp.append(scores, model.average_log_observable_density(last, xs))
 
-    points, scores = jax.jit(jax.vmap(run))(jax.random.split(key, N_STARTS))
-    scores = np.asarray(scores)
-    for trace in scores:
-        assert_monotone(trace)
-    best = int(np.argmax(scores[:, -1]))
-    return points[best], scores[best]
+    points, scores = jax.vmap(run)(jax.random.split(key, N_STARTS))
+    return points[jnp.argmax(scores[:, -1])], scores
 
 
 def assert_monotone(scores):
-    slack = 1e3 * float(np.finfo(scores.dtype).eps) * np.max(1 + np.abs(scores))
+    """The log-likelihoods of all starts rise."""
+    slack = 1e3 * float(np.finfo(scores.dtype).eps) * np.max(1 + np.abs(scores), axis=1)
     assert np.all(np.isfinite(scores))
-    assert np.all(np.diff(scores) >= -slack)
-    assert scores[-1] > scores[0]
+    assert np.all(np.diff(scores, axis=1) >= -slack[:, None])
+    assert np.all(scores[:, -1] > scores[:, 0])
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_parameters_are_recovered(name):
     family, constructor, *arguments = PLANTED[name]
-    planted = [component(family, constructor, each) for each in arguments]
     model = hm.Mixture(family, 2)
-    truth = model.from_components(planted, WEIGHTS)
-    xs = model.observable_sample(jax.random.key(7), truth, (N,))
-    point, _ = fit(model, xs, jax.random.key(1))
-    order = np.argsort(np.asarray(model.weights(point)))
-    found = model.components(point)
+
+    def recover():
+        planted = [component(family, constructor, each) for each in arguments]
+        truth = model.from_components(planted, WEIGHTS)
+        xs = model.observable_sample(jax.random.key(7), truth, (N,))
+        point, scores = fit(model, xs, jax.random.key(1))
+        shares, found = model.weights(point), model.components(point)
+        order = jnp.argsort(shares)
+        divergences = jnp.stack(
+            [family.relative_entropy(own, found[order[k]]) for k, own in enumerate(planted)]
+        )
+        return scores, shares[order], divergences
+
+    scores, shares, divergences = compute(recover)
+    assert_monotone(scores)
     # Components that are hardly mixed up have weights and parameters with the errors of samples of
     # their own: five standard deviations of a binomial share, and a deviance 2 n D(planted, found)
     # which is chi squared with `dim` degrees of freedom, here to one in a billion.
-    shares = np.asarray(model.weights(point))[order]
     assert np.all(np.abs(shares - WEIGHTS) < 5 * np.sqrt(0.24 / N))
-    for expected, share, index in zip(planted, WEIGHTS, order, strict=True):
-        divergence = float(family.relative_entropy(expected, found[int(index)]))
-        assert 2 * N * share * divergence < stats.chi2.isf(1e-9, family.dim)
+    assert np.all(2 * N * WEIGHTS * divergences < stats.chi2.isf(1e-9, family.dim))
 
 
 def test_counts_more_dispersed_than_the_family_still_have_a_mixture():
     # Zeros beside large counts: no single CoM-Poisson has such a mean.
-    xs = jnp.asarray(np.random.default_rng(3).negative_binomial(0.5, 0.05, 1500))
+    xs = np.random.default_rng(3).negative_binomial(0.5, 0.05, 1500)
     family = hm.CoMPoisson()
-    assert not bool(family.check(family.average_sufficient_statistic(xs)))
-    point, _ = fit(hm.Mixture(family, 2), xs, jax.random.key(1), 20)
-    assert all(bool(family.check(c)) for c in hm.Mixture(family, 2).components(point))
+    model = hm.Mixture(family, 2)
     mixed = hm.Mixture(hm.Product(hm.Replicated(family, 2), hm.Bernoulli()), 2)
-    records = (jnp.stack([xs, xs[::-1]], axis=1), xs % 2)
+    records = (np.stack([xs, xs[::-1]], axis=1), xs % 2)
     assert not mixed.is_exact
-    fit(mixed, records, jax.random.key(2), 20)
+
+    def fit_both():
+        point, scores = fit(model, xs, jax.random.key(1), 20)
+        whole = family.check(family.average_sufficient_statistic(xs))
+        parts = jax.vmap(family.check)(model.components(point))
+        return whole, parts, scores, fit(mixed, records, jax.random.key(2), 20)[1]
+
+    whole, parts, *scores = compute(fit_both)
+    assert not whole
+    assert np.all(parts)
+    for own in scores:
+        assert_monotone(own)
 
 
 def _com_poisson_scores(counts, modes, dispersion, weights):
@@ -125,12 +139,18 @@ def _com_poisson_scores(counts, modes, dispersion, weights):
 def test_components_with_one_dispersion_reach_the_optimum_of_a_general_optimiser():
     family = hm.CoMPoisson()
     model = hm.Mixture(family, 2, hm.StatisticEmbedding(family, (0,)))
-    planted = [family.from_mode_dispersion(m, 2.0) for m in (3.0, 15.0)]
-    truth = model.from_components(planted, WEIGHTS)
-    xs = model.observable_sample(jax.random.key(7), truth, (1000,))
-    point, scores = fit(model, xs, jax.random.key(1), 30)
-    components, counts = model.components(point), np.asarray(xs)
-    dispersions = np.asarray(jax.vmap(family.dispersion)(components))
+
+    def fit_planted():
+        planted = [family.from_mode_dispersion(m, 2.0) for m in (3.0, 15.0)]
+        truth = model.from_components(planted, WEIGHTS)
+        counts = model.observable_sample(jax.random.key(7), truth, (1000,))
+        point, scores = fit(model, counts, jax.random.key(1), 30)
+        components = model.components(point)
+        moments = jax.vmap(family.dispersion)(components), jax.vmap(family.mode)(components)
+        return counts, scores, *moments
+
+    counts, scores, dispersions, modes = compute(fit_planted)
+    assert_monotone(scores)
     assert_close(dispersions[0], dispersions[1], 10)
 
     def loss(v):
@@ -139,9 +159,19 @@ def test_components_with_one_dispersion_reach_the_optimum_of_a_general_optimiser
 
     origin = np.asarray([np.log(3.0), np.log(15.0), np.log(2.0), 0.0])
     best = optimize.minimize(loss, origin, method="Nelder-Mead", options={"xatol": 1e-9})
-    np.testing.assert_allclose(scores[-1], -best.fun, rtol=1e-7)
-    modes = np.sort(np.asarray(jax.vmap(family.mode)(components)))
-    np.testing.assert_allclose(modes, np.sort(np.exp(best.x[:2])), rtol=1e-3)
+    np.testing.assert_allclose(np.max(scores[:, -1]), -best.fun, rtol=1e-7)
+    np.testing.assert_allclose(np.sort(modes), np.sort(np.exp(best.x[:2])), rtol=1e-3)
+
+
+def ten_steps(model, point, xs):
+    """The average log densities before each of ten steps of EM, and the weights after them."""
+
+    def step(point, _):
+        score = model.average_log_observable_density(point, xs)
+        return model.expectation_maximization(point, xs), score
+
+    point, scores = jax.lax.scan(step, point, None, 10)
+    return scores, model.weights(point)
 
 
 def test_latent_class_analysis_is_that_of_a_few_lines_of_numpy():
@@ -151,21 +181,21 @@ def test_latent_class_analysis_is_that_of_a_few_lines_of_numpy():
     weights = np.asarray([0.3, 0.7])
     xs = generator.integers(0, n_levels, (200, n_items))
     model = hm.Mixture(hm.Replicated(hm.Categorical(n_levels), n_items), n_classes)
-    means = [
-        model.obs_man.unravel(jnp.asarray(t[:, 1:].ravel()), hm.Coordinates.MEAN) for t in tables
-    ]
-    point = model.from_components([model.obs_man.to_natural(m) for m in means], weights)
-    step = jax.jit(model.expectation_maximization)
-    score = jax.jit(model.average_log_observable_density)
+
+    def fit(tables, weights):
+        means = [model.obs_man.unravel(t[:, 1:].ravel(), hm.Coordinates.MEAN) for t in tables]
+        components = [model.obs_man.to_natural(mean) for mean in means]
+        return ten_steps(model, model.from_components(components, weights), xs)
+
+    scores, _ = compute(fit, tables, weights)
     one_hot = np.eye(n_levels)[xs]
-    for _ in range(10):
+    for score in scores:
         joint = np.log(weights) + np.einsum("nij,kij->nk", one_hot, np.log(tables))
         evidence = special.logsumexp(joint, axis=1)
-        np.testing.assert_allclose(score(point, jnp.asarray(xs)), evidence.mean(), rtol=1e-9)
+        np.testing.assert_allclose(score, evidence.mean(), rtol=1e-9)
         shares = np.exp(joint - evidence[:, None])
         weights = shares.mean(axis=0)
         tables = np.einsum("nk,nij->kij", shares, one_hot) / shares.sum(axis=0)[:, None, None]
-        point = step(point, jnp.asarray(xs))
 
 
 def test_mixed_records_are_those_of_a_few_lines_of_scipy():
@@ -182,23 +212,18 @@ def test_mixed_records_are_those_of_a_few_lines_of_scipy():
     normal, category, poisson = hm.Normal(2), hm.Categorical(4), hm.Poisson()
     family = hm.Product(normal, category, poisson)
     model = hm.Mixture(family, k)
-    components = [
-        hm.ProductPoint(
-            (
-                normal.from_mean_covariance(means[i], covariances[i]),
-                category.from_probabilities(tables[i]),
-                poisson.from_rate(rates[i]),
-            ),
-            family,
-            hm.Coordinates.NATURAL,
-        )
-        for i in range(k)
-    ]
-    point = model.from_components(components, weights)
-    xs = (jnp.asarray(reals), jnp.asarray(kinds), jnp.asarray(counts))
-    step = jax.jit(model.expectation_maximization)
-    score = jax.jit(model.average_log_observable_density)
-    for _ in range(10):
+
+    def fit(means, covariances, tables, rates):
+        normals = jax.vmap(normal.from_mean_covariance)(means, covariances)
+        categories = jax.vmap(category.from_probabilities)(tables)
+        poissons = jax.vmap(poisson.from_rate)(rates)
+        parts = normals, categories, poissons
+        components = hm.ProductPoint(parts, family, hm.Coordinates.NATURAL)
+        point = model.from_components(components, weights)
+        return ten_steps(model, point, (reals, kinds, counts))
+
+    scores, found_weights = compute(fit, means, covariances, tables, rates)
+    for score in scores:
         joint = np.stack(
             [
                 np.log(weights[i])
@@ -210,7 +235,7 @@ def test_mixed_records_are_those_of_a_few_lines_of_scipy():
             axis=1,
         )
         evidence = special.logsumexp(joint, axis=1)
-        np.testing.assert_allclose(score(point, xs), evidence.mean(), rtol=1e-9)
+        np.testing.assert_allclose(score, evidence.mean(), rtol=1e-9)
         shares = np.exp(joint - evidence[:, None])
         weights = shares.mean(axis=0)
         shares = shares / shares.sum(axis=0)
@@ -218,5 +243,4 @@ def test_mixed_records_are_those_of_a_few_lines_of_scipy():
         tables = shares.T @ np.eye(4)[kinds]
         centred = reals[:, None] - means
         covariances = np.einsum("nk,nki,nkj->kij", shares, centred, centred)
-        point = step(point, xs)
-    np.testing.assert_allclose(model.weights(point), weights, rtol=1e-8)
+    np.testing.assert_allclose(found_weights, weights, rtol=1e-8)

@@ -6,59 +6,70 @@ import numpy as np
 import pytest
 
 import harmonium as hm
+from tests.compiled import compute
 
 FACTORS = hm.factor_analysis(3, 1)
 SHARED = hm.MixtureOf(FACTORS, 2, hm.LocationEmbedding(FACTORS.obs_man))
 
 
 def analyses(n, model=FACTORS):
-    return jax.vmap(model.initialize)(jax.random.split(jax.random.key(0), n))
+    """A batch of points, as arrays of JAX."""
+    return jax.jit(jax.vmap(model.initialize))(jax.random.split(jax.random.key(0), n))
 
 
 def test_components_and_weights_are_found_again():
     model, components = hm.MixtureOf(FACTORS, 3), analyses(3)
     weights = np.array([0.5, 0.2, 0.3])
-    point = model.from_components(components, weights)
-    np.testing.assert_allclose(model.weights(point), weights, rtol=1e-5)
-    found = model.components(point)
+
+    def build(components):
+        point = model.from_components(components, weights)
+        family, given = model.condition_on(point, 2)
+        assert family == FACTORS
+        loadings = FACTORS.loadings(given), FACTORS.loadings(components[2])
+        return model.weights(point), model.components(point), loadings
+
+    found_weights, found, loadings = compute(build, components)
+    np.testing.assert_allclose(found_weights, weights, rtol=1e-5)
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(components), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    family, given = model.condition_on(point, 2)
-    assert family == FACTORS
-    np.testing.assert_allclose(
-        FACTORS.loadings(given), FACTORS.loadings(components[2]), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(*loadings, rtol=1e-4, atol=1e-5)
 
 
 def test_observables_are_a_mixture_of_dense_normals():
     model = hm.MixtureOf(FACTORS, 2)
-    point = model.initialize(jax.random.key(1))
-    xs = model.observable_sample(jax.random.key(2), point, (5,))
-    family, marginal = model.observable_distribution(point)
-    assert family == hm.Mixture(hm.Normal(3), 2)
-    np.testing.assert_allclose(
-        family.log_observable_densities(marginal, xs),
-        model.log_observable_densities(point, xs),
-        rtol=1e-4,
-    )
+    xs = np.random.default_rng(0).normal(size=(5, 3))
+
+    def densities(key):
+        point = model.initialize(key)
+        family, marginal = model.observable_distribution(point)
+        assert family == hm.Mixture(hm.Normal(3), 2)
+        by_marginal = family.log_observable_densities(marginal, xs)
+        return by_marginal, model.log_observable_densities(point, xs)
+
+    np.testing.assert_allclose(*compute(densities, jax.random.key(1)), rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        np.zeros((20, 3)),
-        np.repeat(np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]]), 10, axis=0),
-        np.random.default_rng(0).normal(size=(4, 3)),
-    ],
-    ids=["constant", "two points", "few"],
-)
+# Twenty observations each, and four.
+AWKWARD = {
+    "constant": np.zeros((20, 3)),
+    "two points": np.repeat(np.array([[1.0, 2.0, 3.0], [4.0, 0.0, 1.0]]), 10, axis=0),
+}
+FEW = np.random.default_rng(0).normal(size=(4, 3))
+
+
 @pytest.mark.parametrize("model", [hm.MixtureOf(FACTORS, 3), SHARED], ids=["own", "shared"])
-def test_starts_on_awkward_data_are_valid(model, data):
-    point = model.initialize_from_sample(jax.random.key(0), data)
-    assert model.in_domain(point)
-    np.testing.assert_allclose(
-        model.weights(point), np.full(model.n_components, 1 / model.n_components), rtol=1e-5
-    )
+def test_starts_on_awkward_data_are_valid(model):
+    def start(key, xs):
+        point = model.initialize_from_sample(key, xs)
+        return model.in_domain(point), model.weights(point)
+
+    def start_all(key):
+        many = np.stack(list(AWKWARD.values()))
+        return start(key, FEW), jax.vmap(start, (None, 0))(key, many)
+
+    for valid, weights in compute(start_all, jax.random.key(0)):
+        assert np.all(valid)
+        np.testing.assert_allclose(weights, np.full_like(weights, 1 / model.n_components), 1e-5)
 
 
 def test_refuses_what_is_no_conjugated_harmonium():
@@ -77,7 +88,7 @@ def test_refuses_bad_components():
     with pytest.raises(TypeError, match="expected a point of LinearGaussianModel"):
         model.from_components(analyses(3, hm.factor_analysis(3, 2)), np.ones(3) / 3)
     with pytest.raises(TypeError, match="natural points, got mean points"):
-        means = jax.vmap(FACTORS.to_mean)(analyses(3))
+        means = jax.jit(jax.vmap(FACTORS.to_mean))(analyses(3))
         model.from_components(means, np.ones(3) / 3)
     with pytest.raises(Exception, match="sum to 1"):
         model.from_components(analyses(3), np.ones(3))
@@ -87,7 +98,7 @@ def test_refuses_bad_components():
 
 def test_latents_are_substituted_component_by_component():
     model = hm.MixtureOf(FACTORS, 2)
-    point = model.initialize(jax.random.key(0))
+    point = jax.jit(model.initialize)(jax.random.key(0))
     with pytest.raises(TypeError, match="those of its components"):
         model.substitute_latent(point, 2.0, jnp.zeros(1))
 
