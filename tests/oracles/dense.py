@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 import harmonium as hm
+from tests.compiled import compute
 
 
 class Information(NamedTuple):
@@ -82,11 +83,12 @@ def full_matrix(normal: hm.Normal, leaf: Any) -> np.ndarray:
 
 def information(model: Any, point: Any) -> Information:
     """The Gaussians of all real vectors of a model, observables first, up to one constant."""
+    point = jax.device_get(point)
     if isinstance(model, hm.Normal):
         return _of_normal(model, point)
     if isinstance(model, hm.Euclidean):
         n = model.data_dim
-        return Information(np.zeros(1), np.zeros((1, n, n)), np.asarray(point.values)[None])
+        return Information(np.zeros(1), np.zeros((1, n, n)), point.values[None])
     if isinstance(model, hm.Mixture):
         return _of_mixture(model, point)
     return _of_linear_gaussian(model, point)
@@ -118,14 +120,14 @@ def _of_normal(normal: hm.Normal, point: Any) -> Information:
         precision = np.eye(normal.data_dim)
     else:
         precision = full_matrix(normal, -2 * point.shape)
-    return Information(np.zeros(1), precision[None], np.asarray(point.location)[None])
+    return Information(np.zeros(1), precision[None], point.location[None])
 
 
 def _of_mixture(model: hm.Mixture, point: Any) -> Information:
     base = information(model.obs_man, point.observable)
     log_weights, precisions, locations = [base.log_weights], [base.precisions], [base.locations]
     (differences,) = point.interaction.rows
-    for k, log_odds in enumerate(np.asarray(point.latent.values)):
+    for k, log_odds in enumerate(point.latent.values):
         row = differences[k]
         difference = information(row.manifold, row)
         shift = difference.precisions
@@ -142,7 +144,7 @@ def _of_mixture(model: hm.Mixture, point: Any) -> Information:
 def _of_linear_gaussian(model: Any, point: Any) -> Information:
     below = information(model.obs_man, point.observable)
     above = information(model.pst_man, point.latent)
-    cross = np.asarray(point.interaction.rows[0].values).T
+    cross = point.interaction.rows[0].values.T
     n, size = cross.shape[0], cross.shape[0] + above.locations.shape[1]
     precisions = np.zeros((len(above.log_weights), size, size))
     precisions[:, :n, :n] = below.precisions
@@ -177,16 +179,28 @@ class Chain(NamedTuple):
 
 def read_chain(model: Any, point: Any) -> Chain:
     """The levels of a point, by the public accessors and the library's own priors."""
-    levels = []
-    while isinstance(model, hm.Hierarchical):
-        lower = model.lwr_hrm
-        interaction = lower.int_man.adopt(point.interaction)
-        lower_point = lower.point(point.observable, interaction, lower.pst_man.zeros())
-        noise = full_matrix(lower.obs_man, lower.obs_man.covariance(point.observable))
-        offset = np.asarray(lower.obs_man.mean(point.observable))
-        levels.append((np.asarray(lower.loadings(lower_point)), offset, noise))
-        model, point = model.prr_man, model.prior(point)
-    return Chain(levels, gaussians(model, point))
+    models = [model]
+    while isinstance(models[-1], hm.Hierarchical):
+        models.append(models[-1].prr_man)
+
+    def read(point: Any) -> Any:
+        levels = []
+        for own in models[:-1]:
+            lower = own.lwr_hrm
+            interaction = lower.int_man.adopt(point.interaction)
+            lower_point = lower.point(point.observable, interaction, lower.pst_man.zeros())
+            noise = lower.obs_man.covariance(point.observable)
+            offset = lower.obs_man.mean(point.observable)
+            levels.append((lower.loadings(lower_point), offset, noise))
+            point = own.prior(point)
+        return levels, point
+
+    found, top = compute(read, point)
+    levels = [
+        (loadings, offset, full_matrix(own.lwr_hrm.obs_man, noise))
+        for own, (loadings, offset, noise) in zip(models[:-1], found, strict=True)
+    ]
+    return Chain(levels, gaussians(models[-1], top))
 
 
 def random_point(model: Any, seed: int) -> Any:

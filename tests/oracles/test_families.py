@@ -1,6 +1,5 @@
 """Normals and categoricals against SciPy and closed forms, badly scaled ones too."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +8,7 @@ from scipy.special import log_softmax
 from scipy.stats import Covariance, entropy, multivariate_normal
 
 import harmonium as hm
+from tests.compiled import compute
 
 from . import dense
 
@@ -39,8 +39,9 @@ def moments(structure, scale, rng):
     return mean, (root @ root.T + 0.5 * np.eye(4)) * np.outer(scale, scale)
 
 
-@eqx.filter_jit
-def normal_values(normal, first, second, xs):
+def normal_values(normal, moments, other_moments, xs):
+    first = normal.from_mean_covariance(*moments)
+    second = normal.from_mean_covariance(*other_moments)
     return {
         "densities": normal.log_densities(first, xs),
         "density": normal.log_density(first, xs[0]),
@@ -60,11 +61,7 @@ def test_normal(structure, scale):
     (mean, covariance), (mean_2, covariance_2) = (moments(structure, scale, rng) for _ in range(2))
     full, full_2 = dense.full_matrix(normal, covariance), dense.full_matrix(normal, covariance_2)
     xs = mean + rng.normal(size=(10, 4)) @ np.linalg.cholesky(full).T
-    points = (
-        normal.from_mean_covariance(mean, covariance),
-        normal.from_mean_covariance(mean_2, covariance_2),
-    )
-    found = normal_values(normal, *points, jnp.asarray(xs))
+    found = compute(normal_values, normal, (mean, covariance), (mean_2, covariance_2), xs)
 
     # From a Cholesky factor, as SciPy drops small eigenvalues otherwise.
     oracle = multivariate_normal(mean, Covariance.from_cholesky(np.linalg.cholesky(full)))
@@ -109,19 +106,26 @@ def test_normal(structure, scale):
 def test_normal_samples(structure):
     normal = hm.Normal(4, structure)
     mean, covariance = moments(structure, SCALES["unit"], np.random.default_rng(42))
-    point = normal.from_mean_covariance(mean, covariance)
-    draw = eqx.filter_jit(lambda n, p: n.sample(jax.random.key(43), p, (20_000,)))
-    dense.assert_moments(draw(normal, point), mean, dense.full_matrix(normal, covariance))
+
+    def draw():
+        point = normal.from_mean_covariance(mean, covariance)
+        return normal.sample(jax.random.key(43), point, (20_000,))
+
+    dense.assert_moments(compute(draw), mean, dense.full_matrix(normal, covariance))
 
 
 def test_normal_with_a_nearly_singular_covariance():
     # Correlations of 1 - 1e-8: condition number 4e8, which costs as many digits.
     normal = hm.Normal(3)
     covariance = np.full((3, 3), 1 - 1e-8) + 1e-8 * np.eye(3)
-    point = normal.from_mean_covariance(np.zeros(3), covariance)
     xs = np.random.default_rng(44).normal(size=(8, 1)) * np.ones(3)
     expected = multivariate_normal(np.zeros(3), covariance).logpdf(xs)
-    np.testing.assert_allclose(normal.log_densities(point, jnp.asarray(xs)), expected, rtol=1e-6)
+
+    def evaluate(covariance, xs):
+        point = normal.from_mean_covariance(np.zeros(3), covariance)
+        return normal.log_densities(point, xs)
+
+    np.testing.assert_allclose(compute(evaluate, covariance, xs), expected, rtol=1e-6)
 
 
 PROBABILITIES = {
@@ -138,8 +142,8 @@ def test_categorical(weights):
     family = hm.Categorical(n)
     others = np.random.default_rng(46).dirichlet(np.ones(n))
 
-    @eqx.filter_jit
-    def evaluate(family, first, second):
+    def evaluate(weights, others):
+        first, second = family.from_probabilities(weights), family.from_probabilities(others)
         return {
             "densities": family.log_densities(first, jnp.arange(n)),
             "density": family.log_density(first, jnp.asarray(n - 1)),
@@ -150,8 +154,7 @@ def test_categorical(weights):
             "outside": family.log_density(first, jnp.asarray(n)),
         }
 
-    first, second = family.from_probabilities(weights), family.from_probabilities(others)
-    found = evaluate(family, first, second)
+    found = compute(evaluate, weights, others)
     np.testing.assert_allclose(found["densities"], np.log(weights), rtol=RTOL, atol=1e-15)
     np.testing.assert_allclose(found["density"], np.log(weights[-1]), rtol=RTOL)
     np.testing.assert_allclose(found["entropy"], entropy(weights), rtol=1e-7)
@@ -164,17 +167,18 @@ def test_categorical(weights):
 def test_categorical_with_extreme_log_odds():
     family = hm.Categorical(4)
     log_odds = np.array([700.0, -700.0, 710.0])
-    point = family.unravel(jnp.asarray(log_odds))
+    found = compute(lambda v: family.log_densities(family.unravel(v), np.arange(4)), log_odds)
     expected = log_softmax(np.concatenate([[0.0], log_odds]))
-    np.testing.assert_allclose(
-        family.log_densities(point, jnp.arange(4)), expected, rtol=RTOL, atol=1e-12
-    )
+    np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-12)
 
 
 def test_categorical_samples():
     weights = PROBABILITIES["many"]
     family = hm.Categorical(7)
-    samples = family.sample(jax.random.key(47), family.from_probabilities(weights), (20_000,))
-    counts = np.bincount(np.asarray(samples), minlength=7)
+
+    def draw():
+        return family.sample(jax.random.key(47), family.from_probabilities(weights), (20_000,))
+
+    counts = np.bincount(compute(draw), minlength=7)
     error = np.sqrt(20_000 * weights * (1 - weights))
     np.testing.assert_array_less(np.abs(counts - 20_000 * weights), 5 * error)

@@ -2,13 +2,13 @@
 
 import itertools
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import harmonium as hm
+from tests.compiled import compute
 
 from . import dense
 
@@ -45,7 +45,6 @@ MODELS = {
 }
 
 
-@eqx.filter_jit
 def evaluate(model, point, xs):
     return {
         "densities": model.log_observable_densities(point, xs),
@@ -61,7 +60,7 @@ def test_density_and_posterior_are_those_of_the_dense_mixture(name):
     joint = dense.gaussians(model, point)
     n = model.obs_man.data_dim
     xs = np.random.default_rng(12).normal(size=(6, n)) * 2
-    found = evaluate(model, point, jnp.asarray(xs))
+    found = compute(evaluate, model, point, xs)
 
     expected = joint.marginal(slice(0, n)).log_densities(xs)
     np.testing.assert_allclose(found["densities"], expected, rtol=RTOL)
@@ -83,8 +82,7 @@ def test_expected_latents_are_means_of_dense_posteriors(name):
     point = dense.random_point(model, seed=22)
     joint = dense.gaussians(model, point)
     xs = np.random.default_rng(23).normal(size=(6, model.obs_man.data_dim)) * 2
-    infer = eqx.filter_jit(lambda m, p, xs: m.expected_latents(p, xs))
-    found = infer(model, point, jnp.asarray(xs))
+    found = compute(model.expected_latents, point, xs)
     size = model.lwr_hrm.pst_man.data_dim
     expected = np.stack([joint.condition(x).mean()[:size] for x in xs])
     np.testing.assert_allclose(found, expected, rtol=RTOL, atol=1e-11)
@@ -96,12 +94,11 @@ def test_posterior_probabilities_are_those_of_bayes_by_enumeration(name):
     point = dense.random_point(model, seed=13)
     xs = np.random.default_rng(14).normal(size=(8, model.obs_man.data_dim)) * 2
 
-    @eqx.filter_jit
-    def infer(model, point, xs):
+    def infer(point, xs):
         probabilities = jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
         return probabilities, model.assign(point, xs), model.top_probabilities(point)
 
-    probabilities, assigned, weights = infer(model, point, jnp.asarray(xs))
+    probabilities, assigned, weights = compute(infer, point, xs)
     mixture = dense.observable(model, point)
     joint = np.exp(mixture.component_log_densities(xs))
     expected = joint / joint.sum(axis=1, keepdims=True)
@@ -115,8 +112,8 @@ def test_samples_have_the_moments_of_the_dense_mixture(name):
     model = MODELS[name]
     point = dense.random_point(model, seed=15)
     mixture = dense.observable(model, point)
-    draw = eqx.filter_jit(lambda m, p: m.observable_sample(jax.random.key(16), p, (20_000,)))
-    dense.assert_moments(draw(model, point), mixture.mean(), mixture.covariance())
+    samples = compute(lambda p: model.observable_sample(jax.random.key(16), p, (20_000,)), point)
+    dense.assert_moments(samples, mixture.mean(), mixture.covariance())
 
 
 def test_from_levels_gives_the_likelihood_below_and_the_joint_above():
@@ -128,40 +125,49 @@ def test_from_levels_gives_the_likelihood_below_and_the_joint_above():
     covariances = roots @ np.swapaxes(roots, 1, 2) + 0.3 * np.eye(2)
     weights = np.array([0.2, 0.5, 0.3])
     normal = model.upr_hrm.obs_man
-    components = jax.vmap(normal.from_moments)(jnp.asarray(means), jnp.asarray(covariances))
-    lower = model.lwr_hrm.from_loadings(loadings, offset, noise)
-    upper = model.upr_hrm.from_components(components, weights)
-    point = model.from_levels(lower, upper)
 
+    def join_and_read():
+        components = jax.vmap(normal.from_moments)(jnp.asarray(means), jnp.asarray(covariances))
+        lower = model.lwr_hrm.from_loadings(loadings, offset, noise)
+        upper = model.upr_hrm.from_components(components, weights)
+        point = model.from_levels(lower, upper)
+        prior = model.prior(point)
+        points = model.ravel(point), model.ravel(model.from_levels(lower, prior))
+        priors = model.upr_hrm.ravel(prior), model.upr_hrm.ravel(upper)
+        read = model.upr_hrm.components(prior)
+        moments = jax.vmap(normal.mean)(read), jax.vmap(normal.covariance)(read)
+        return point, points, priors, (model.upr_hrm.weights(prior), *moments)
+
+    point, points, priors, read = compute(join_and_read)
     found = dense.observable(model, point)
     np.testing.assert_allclose(found.weights, weights, rtol=RTOL)
     np.testing.assert_allclose(found.means, means @ loadings.T + offset, rtol=RTOL)
     expected = loadings @ covariances @ loadings.T + np.diag(noise)
     np.testing.assert_allclose(found.covariances, expected, rtol=RTOL, atol=1e-12)
 
-    prior = model.prior(point)
-    np.testing.assert_allclose(model.ravel(point), model.ravel(model.from_levels(lower, prior)))
-    np.testing.assert_allclose(model.upr_hrm.ravel(prior), model.upr_hrm.ravel(upper), rtol=RTOL)
-    read = model.upr_hrm.components(prior)
-    np.testing.assert_allclose(jax.vmap(normal.mean)(read), means, rtol=RTOL)
-    np.testing.assert_allclose(jax.vmap(normal.covariance)(read), covariances, rtol=RTOL)
-    np.testing.assert_allclose(model.upr_hrm.weights(prior), weights, rtol=RTOL)
+    np.testing.assert_allclose(*points)
+    np.testing.assert_allclose(*priors, rtol=RTOL)
+    for actual, wanted in zip(read, (weights, means, covariances), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=RTOL)
 
 
 def test_from_levels_of_a_restricted_posterior_reads_back_and_refuses_a_misfit():
     model = MODELS["2-diagonal"]
     point = dense.random_point(model, seed=18)
-    lower = model.lwr_hrm.point(
-        point.observable,
-        model.lwr_hrm.int_man.adopt(point.interaction),
-        model.lwr_hrm.pst_man.zeros(),
-    )
-    again = model.from_levels(lower, model.prior(point))
-    np.testing.assert_allclose(model.ravel(again), model.ravel(point), rtol=RTOL, atol=1e-11)
 
-    # Components without correlations, whose posterior would have some.
-    components = jax.vmap(model.upr_hrm.obs_man.initialize)(jax.random.split(jax.random.key(19), 3))
-    upper = model.upr_hrm.from_components(components, [0.2, 0.3, 0.5])
+    @jax.jit
+    def read_back(point):
+        interaction = model.lwr_hrm.int_man.adopt(point.interaction)
+        lower = model.lwr_hrm.point(point.observable, interaction, model.lwr_hrm.pst_man.zeros())
+        again = model.from_levels(lower, model.prior(point))
+        # Components without correlations, whose posterior would have some.
+        keys = jax.random.split(jax.random.key(19), 3)
+        components = jax.vmap(model.upr_hrm.obs_man.initialize)(keys)
+        upper = model.upr_hrm.from_components(components, [0.2, 0.3, 0.5])
+        return model.ravel(again), model.ravel(point), lower, upper
+
+    again, expected, lower, upper = read_back(point)
+    np.testing.assert_allclose(again, expected, rtol=RTOL, atol=1e-11)
     with pytest.raises(ValueError, match="cannot be joined with this likelihood"):
         model.from_levels(lower, upper)
 
@@ -172,19 +178,20 @@ def test_a_mixture_of_categoricals_over_a_mixture_of_normals_is_enumerated():
     rng = np.random.default_rng(20)
     table, weights = rng.dirichlet(np.ones(3), 2), np.array([0.4, 0.6])
     below = dense.random_point(lower, seed=21)
-    rows = [upper.obs_man.from_probabilities(p) for p in table]
-    point = model.from_levels(below, upper.from_components(rows, weights))
+    xs = rng.normal(size=(6, 2)) * 2
 
+    def infer(below, xs):
+        rows = [upper.obs_man.from_probabilities(p) for p in table]
+        point = model.from_levels(below, upper.from_components(rows, weights))
+        probabilities = jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
+        return model.log_observable_densities(point, xs), probabilities
+
+    densities, probabilities = compute(infer, below, xs)
     normals = dense.gaussians(hm.Mixture(hm.Normal(2), 3), below)
     mixture = dense.Gaussians(weights @ table, normals.means, normals.covariances)
-    xs = rng.normal(size=(6, 2)) * 2
-    found = eqx.filter_jit(lambda m, p, xs: m.log_observable_densities(p, xs))(
-        model, point, jnp.asarray(xs)
-    )
-    np.testing.assert_allclose(found, mixture.log_densities(xs), rtol=RTOL)
+    np.testing.assert_allclose(densities, mixture.log_densities(xs), rtol=RTOL)
 
     given_category = np.exp(mixture.component_log_densities(xs)) / mixture.weights
     joint = given_category @ (weights[:, None] * table).T
     expected = joint / joint.sum(axis=1, keepdims=True)
-    probabilities = jax.vmap(lambda x: model.posterior_probabilities(point, x))(jnp.asarray(xs))
     np.testing.assert_allclose(probabilities, expected, rtol=RTOL)

@@ -1,12 +1,11 @@
 """Linear Gaussian models against the dense Gaussians that they are."""
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import harmonium as hm
+from tests.compiled import compute
 
 from . import dense
 
@@ -28,7 +27,6 @@ MODELS = {
 cases = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 
 
-@eqx.filter_jit
 def evaluate(model, point, xs):
     posteriors = jax.vmap(lambda x: model.posterior_at(point, x))(xs)
     prior = model.prior(point)
@@ -50,7 +48,7 @@ def test_density_and_posterior_are_those_of_the_dense_gaussian(model):
     joint = dense.gaussians(model, point)
     n = model.obs_man.data_dim
     xs = np.random.default_rng(2).normal(size=(20, n)) * 2
-    found = evaluate(model, point, jnp.asarray(xs))
+    found = compute(evaluate, model, point, xs)
 
     expected = joint.marginal(slice(0, n)).log_densities(xs)
     np.testing.assert_allclose(found["densities"], expected, rtol=RTOL)
@@ -72,9 +70,8 @@ def test_density_and_posterior_are_those_of_the_dense_gaussian(model):
     np.testing.assert_allclose(found["loadings"], gain, rtol=RTOL, atol=1e-12)
 
 
-@eqx.filter_jit
-def draw(model, point, count):
-    return model.observable_sample(jax.random.key(3), point, (count,))
+def draw(model, point):
+    return model.observable_sample(jax.random.key(3), point, (20_000,))
 
 
 @pytest.mark.parametrize("name", ["full-diagonal", "scale-full"])
@@ -82,7 +79,7 @@ def test_samples_have_the_moments_of_the_dense_gaussian(name):
     model = MODELS[name]
     point = dense.random_point(model, seed=4)
     gaussian = dense.observable(model, point)
-    samples = draw(model, point, 20_000)
+    samples = compute(draw, model, point)
     dense.assert_moments(samples, gaussian.means[0], gaussian.covariances[0])
 
 
@@ -97,6 +94,20 @@ def _noise(structure, rng):
     return options[structure]
 
 
+def from_loadings(model, loadings, offset, noise, moments=None):
+    """The point with these parameters, and what is read from it."""
+    prior = None if moments is None else model.prr_man.from_mean_covariance(*moments)
+    point = model.from_loadings(loadings, offset, noise, prior)
+    read = model.prior(point)
+    return point, {
+        "loadings": model.loadings(point),
+        "offset": model.obs_man.mean(point.observable),
+        "noise": model.obs_man.covariance(point.observable),
+        "prior mean": model.prr_man.mean(read),
+        "prior covariance": model.prr_man.covariance(read),
+    }
+
+
 @pytest.mark.parametrize(
     "name", ["full-full", "diagonal-diagonal", "scale-scale", "identity-diagonal", "full-scale"]
 )
@@ -105,17 +116,16 @@ def test_from_loadings_gives_the_gaussian_that_they_describe(name):
     rng = np.random.default_rng(5)
     loadings, offset = rng.normal(size=(4, 3)), rng.normal(size=4)
     noise = _noise(model.obs_man.covariance_structure, rng)
-    point = model.from_loadings(loadings, offset, noise)
+    point, read = compute(from_loadings, model, loadings, offset, noise)
     found = dense.observable(model, point)
     expected = loadings @ loadings.T + dense.full_matrix(model.obs_man, noise)
     np.testing.assert_allclose(found.means[0], offset, rtol=RTOL, atol=1e-12)
     np.testing.assert_allclose(found.covariances[0], expected, rtol=RTOL, atol=1e-12)
 
-    read = np.asarray(model.loadings(point))
-    prior = np.asarray(model.prr_man.covariance(model.prior(point)))
-    np.testing.assert_allclose(read @ prior @ read.T, loadings @ loadings.T, rtol=RTOL, atol=1e-12)
+    explained = read["loadings"] @ read["prior covariance"] @ read["loadings"].T
+    np.testing.assert_allclose(explained, loadings @ loadings.T, rtol=RTOL, atol=1e-12)
     if model.is_symmetric:
-        np.testing.assert_allclose(read, loadings, rtol=RTOL, atol=1e-12)
+        np.testing.assert_allclose(read["loadings"], loadings, rtol=RTOL, atol=1e-12)
 
 
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE.keys())
@@ -124,24 +134,18 @@ def test_from_loadings_with_a_prior_reads_back(noise):
     model = hm.LinearGaussianModel(hm.Normal(4, noise), hm.Normal(3))
     loadings, offset, root = rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=(3, 3))
     mean, covariance = rng.normal(size=3), root @ root.T + np.eye(3)
-    covariance_of_noise = _noise(noise, rng)
-    prior = model.prr_man.from_mean_covariance(mean, covariance)
-    point = model.from_loadings(loadings, offset, covariance_of_noise, prior)
+    noise = _noise(noise, rng)
+    point, read = compute(from_loadings, model, loadings, offset, noise, (mean, covariance))
 
-    np.testing.assert_allclose(model.loadings(point), loadings, rtol=RTOL)
-    np.testing.assert_allclose(model.obs_man.mean(point.observable), offset, rtol=RTOL)
-    np.testing.assert_allclose(
-        dense.full_matrix(model.obs_man, model.obs_man.covariance(point.observable)),
-        dense.full_matrix(model.obs_man, covariance_of_noise),
-        rtol=RTOL,
-        atol=1e-12,
-    )
-    read = model.prior(point)
-    np.testing.assert_allclose(model.prr_man.mean(read), mean, rtol=RTOL)
-    np.testing.assert_allclose(model.prr_man.covariance(read), covariance, rtol=RTOL)
+    np.testing.assert_allclose(read["loadings"], loadings, rtol=RTOL)
+    np.testing.assert_allclose(read["offset"], offset, rtol=RTOL)
+    full_noise = dense.full_matrix(model.obs_man, noise)
+    read_noise = dense.full_matrix(model.obs_man, read["noise"])
+    np.testing.assert_allclose(read_noise, full_noise, rtol=RTOL, atol=1e-12)
+    np.testing.assert_allclose(read["prior mean"], mean, rtol=RTOL)
+    np.testing.assert_allclose(read["prior covariance"], covariance, rtol=RTOL)
     found = dense.observable(model, point)
-    expected = loadings @ covariance @ loadings.T
-    expected = expected + dense.full_matrix(model.obs_man, covariance_of_noise)
+    expected = loadings @ covariance @ loadings.T + full_noise
     np.testing.assert_allclose(found.means[0], loadings @ mean + offset, rtol=RTOL)
     np.testing.assert_allclose(found.covariances[0], expected, rtol=RTOL)
 
@@ -149,15 +153,20 @@ def test_from_loadings_with_a_prior_reads_back(noise):
 @pytest.mark.parametrize("posterior", ["diagonal", "scale"])
 def test_join_conjugated_refuses_a_prior_that_the_posterior_cannot_hold(posterior):
     model = hm.LinearGaussianModel(hm.Normal(4, hm.Diagonal()), hm.Normal(2, POSTERIORS[posterior]))
-    point = model.from_loadings(np.eye(4)[:, :2], np.zeros(4), np.ones(4))
-    likelihood = model.likelihood_function(point)
-    fitting = model.prior(point)
-    np.testing.assert_allclose(
-        model.ravel(model.join_conjugated(likelihood, fitting)), model.ravel(point), atol=1e-12
-    )
+    parameters = np.eye(4)[:, :2], np.zeros(4), np.ones(4)
     covariance = np.array([[1.0, 0.4], [0.4, 1.0]])
-    correlated = model.prr_man.from_mean_covariance(np.zeros(2), covariance)
+
+    @jax.jit
+    def join():
+        point = model.from_loadings(*parameters)
+        likelihood = model.likelihood_function(point)
+        again = model.join_conjugated(likelihood, model.prior(point))
+        correlated = model.prr_man.from_mean_covariance(np.zeros(2), covariance)
+        return model.ravel(point), model.ravel(again), likelihood, correlated
+
+    point, again, likelihood, correlated = join()
+    np.testing.assert_allclose(again, point, atol=1e-12)
     with pytest.raises(ValueError, match="cannot be joined with this likelihood"):
         model.join_conjugated(likelihood, correlated)
     with pytest.raises(ValueError, match="cannot be joined with this likelihood"):
-        model.from_loadings(np.eye(4)[:, :2], np.zeros(4), np.ones(4), correlated)
+        model.from_loadings(*parameters, correlated)

@@ -1,8 +1,6 @@
 """Factor analysis and probabilistic PCA, run to convergence, against scikit-learn's optimum."""
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -10,6 +8,7 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.decomposition import PCA, FactorAnalysis
 
 import harmonium as hm
+from tests.compiled import compute
 
 from . import dense
 
@@ -26,11 +25,13 @@ DATA = {
 }
 
 
-@eqx.filter_jit
-def fit(model, key, xs, max_steps=20_000):
-    """EM on condensed data until the likelihood no longer rises: thousands of cheap steps."""
+def fit(model, xs, max_steps=20_000):
+    """EM on condensed data until the likelihood no longer rises: thousands of cheap steps.
+
+    Returns the average log density, and the offset, the noise and the loadings.
+    """
     ys, weights = model.condense(xs)
-    start = model.initialize_from_sample(key, xs)
+    start = model.initialize_from_sample(jax.random.key(0), xs)
 
     def step(state):
         point, _, last, count = state
@@ -43,11 +44,8 @@ def fit(model, key, xs, max_steps=20_000):
 
     first = model.average_log_observable_density(start, ys, weights)
     point, _, _, _ = jax.lax.while_loop(rises, step, (start, first - 1, first, 0))
-    return point, model.average_log_observable_density(point, xs)
-
-
-def fitted(model, xs):
-    return fit(model, jax.random.key(0), jnp.asarray(xs))
+    offset, noise = model.obs_man.mean(point.observable), model.obs_man.covariance(point.observable)
+    return model.average_log_observable_density(point, xs), offset, noise, model.loadings(point)
 
 
 @pytest.mark.parametrize(("name", "lat_dim"), [("virginica", 1), ("wine", 3), ("breast_cancer", 2)])
@@ -55,27 +53,27 @@ def test_factor_analysis_reaches_the_optimum_of_scikit_learn(name, lat_dim):
     xs = DATA[name]()
     oracle = FactorAnalysis(lat_dim, tol=1e-7, max_iter=20_000, svd_method="lapack").fit(xs)
     model = hm.factor_analysis(xs.shape[1], lat_dim)
-    point, likelihood = fitted(model, xs)
+    likelihood, _, noise, loadings = compute(fit, model, xs)
     np.testing.assert_allclose(likelihood, oracle.score(xs), rtol=0, atol=1e-6)
     assert likelihood >= oracle.score(xs) - 1e-9
-    np.testing.assert_allclose(
-        model.obs_man.covariance(point.observable), oracle.noise_variance_, rtol=0, atol=2e-3
-    )
-    loadings = np.asarray(model.loadings(point))
+    np.testing.assert_allclose(noise, oracle.noise_variance_, rtol=0, atol=2e-3)
     found, expected = loadings @ loadings.T, oracle.components_.T @ oracle.components_
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
+
+
+def evaluate(model, parameters, xs):
+    point = model.from_loadings(*parameters)
+    return model.log_observable_densities(point, xs), model.expected_latents(point, xs)
 
 
 def test_factor_analysis_density_is_that_of_scikit_learn_at_its_own_parameters():
     xs = DATA["wine"]()
     oracle = FactorAnalysis(3, svd_method="lapack").fit(xs)
     model = hm.factor_analysis(13, 3)
-    point = model.from_loadings(oracle.components_.T, oracle.mean_, oracle.noise_variance_)
-    found = model.log_observable_densities(point, jnp.asarray(xs))
-    np.testing.assert_allclose(found, oracle.score_samples(xs), rtol=1e-9)
-    expected = oracle.transform(xs)
-    latents = model.expected_latents(point, jnp.asarray(xs))
-    np.testing.assert_allclose(latents, expected, rtol=1e-9, atol=1e-11)
+    parameters = oracle.components_.T, oracle.mean_, oracle.noise_variance_
+    densities, latents = compute(evaluate, model, parameters, xs)
+    np.testing.assert_allclose(densities, oracle.score_samples(xs), rtol=1e-9)
+    np.testing.assert_allclose(latents, oracle.transform(xs), rtol=1e-9, atol=1e-11)
 
 
 def test_principal_components_density_is_that_of_scikit_learn_at_its_own_parameters():
@@ -83,10 +81,9 @@ def test_principal_components_density_is_that_of_scikit_learn_at_its_own_paramet
     oracle = PCA(3).fit(xs)
     spread = np.sqrt(oracle.explained_variance_ - oracle.noise_variance_)
     model = hm.principal_component_analysis(13, 3)
-    loadings = oracle.components_.T * spread
-    point = model.from_loadings(loadings, oracle.mean_, oracle.noise_variance_)
-    found = model.log_observable_densities(point, jnp.asarray(xs))
-    np.testing.assert_allclose(found, oracle.score_samples(xs), rtol=1e-9)
+    parameters = oracle.components_.T * spread, oracle.mean_, oracle.noise_variance_
+    densities, _ = compute(evaluate, model, parameters, xs)
+    np.testing.assert_allclose(densities, oracle.score_samples(xs), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("name", "lat_dim"), [("iris", 2), ("breast_cancer", 3)])
@@ -99,12 +96,11 @@ def test_principal_components_reach_the_optimum_of_scikit_learn(name, lat_dim):
     covariance = oracle.get_covariance() * shrinkage
     optimum = multivariate_normal(oracle.mean_, covariance).logpdf(xs).mean()
     model = hm.principal_component_analysis(xs.shape[1], lat_dim)
-    point, likelihood = fitted(model, xs)
+    likelihood, offset, noise, _ = compute(fit, model, xs)
     np.testing.assert_allclose(likelihood, optimum, rtol=0, atol=1e-9)
     assert likelihood >= oracle.score(xs)
-    noise = model.obs_man.covariance(point.observable)
     np.testing.assert_allclose(noise, oracle.noise_variance_ * shrinkage, rtol=1e-5)
-    np.testing.assert_allclose(model.obs_man.mean(point.observable), oracle.mean_, atol=1e-9)
+    np.testing.assert_allclose(offset, oracle.mean_, atol=1e-9)
 
 
 @pytest.mark.parametrize("posterior", [hm.Diagonal(), hm.Scale()], ids=["diagonal", "scale"])
@@ -113,7 +109,7 @@ def test_restricted_posteriors_reach_the_same_optimum(posterior):
     xs = DATA["wine"]()
     oracle = FactorAnalysis(2, tol=1e-7, max_iter=20_000, svd_method="lapack").fit(xs)
     model = hm.LinearGaussianModel(hm.Normal(13, hm.Diagonal()), hm.Normal(2, posterior))
-    _, likelihood = fitted(model, xs)
+    likelihood, *_ = compute(fit, model, xs)
     np.testing.assert_allclose(likelihood, oracle.score(xs), rtol=0, atol=1e-6)
 
 
@@ -123,16 +119,15 @@ def test_condensed_steps_are_steps_on_the_data():
     model = hm.factor_analysis(13, 3)
     point = dense.random_point(model, seed=62)
 
-    @eqx.filter_jit
-    def both(model, point, xs, weights):
+    def both(point, xs, weights):
         ys, ws = model.condense(xs, weights)
-        pairs = [
+        steps, likelihoods = (
             [f(point, data, w) for data, w in ((xs, weights), (ys, ws))]
             for f in (model.expectation_maximization, model.average_log_observable_density)
-        ]
-        return pairs, ys.shape
+        )
+        return ys, [model.ravel(step) for step in steps], likelihoods
 
-    (steps, likelihoods), shape = both(model, point, jnp.asarray(xs), jnp.asarray(weights))
-    assert shape == (26, 13)
-    np.testing.assert_allclose(model.ravel(steps[1]), model.ravel(steps[0]), rtol=1e-9, atol=1e-10)
+    ys, steps, likelihoods = compute(both, point, xs, weights)
+    assert ys.shape == (26, 13)
+    np.testing.assert_allclose(steps[1], steps[0], rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(likelihoods[1], likelihoods[0], rtol=1e-11)

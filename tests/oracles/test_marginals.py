@@ -8,21 +8,20 @@ from scipy import integrate, linalg, special, stats
 
 import harmonium as hm
 from tests.catalogue import CATALOGUE
+from tests.compiled import compute
 from tests.oracles import dense
 
 KEY = jax.random.key(0)
 
 
-def moments(family, point):
-    """The weights, means and full covariances of a normal or a mixture of normals."""
+def observable_moments(model, point):
+    """Weights, means and covariances of the marginal, a normal or a mixture of normals."""
+    family, marginal = model.observable_distribution(point)
     if isinstance(family, hm.Normal):
-        points, normal, weights = [point], family, np.ones(1)
-    else:
-        points, normal = list(family.components(point)), family.obs_man
-        weights = np.asarray(family.weights(point))
-    means = np.stack([normal.mean(p) for p in points])
-    covariances = np.stack([dense.full_matrix(normal, normal.covariance(p)) for p in points])
-    return dense.Gaussians(weights, means, covariances)
+        return jnp.ones(1), family.mean(marginal)[None], family.covariance(marginal)[None]
+    components, normal = family.components(marginal), family.obs_man
+    moments = jax.vmap(normal.mean)(components), jax.vmap(normal.covariance)(components)
+    return family.weights(marginal), *moments
 
 
 CHAINS = (
@@ -41,7 +40,7 @@ CHAINS = (
 def test_marginals_of_chains_are_those_of_the_dense_joint(name):
     model = CATALOGUE[name]()
     point = dense.random_point(model, 7)
-    found = moments(*jax.jit(model.observable_distribution)(point))
+    found = compute(observable_moments, model, point)
     for actual, expected in zip(found, dense.observable(model, point), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11)
 
@@ -54,15 +53,13 @@ def test_a_chain_given_its_category_is_one_component_of_the_dense_joint(name):
     joint = dense.observable(model, point)
     expected = joint.component_log_densities(xs) - np.log(joint.weights)
 
-    @jax.jit
-    def given(component):
+    def density(point, component):
         conditioned, own = model.condition_on(point, component)
-        return conditioned.log_observable_densities(own, jnp.asarray(xs))
-
-    for k in range(expected.shape[1]):
-        np.testing.assert_allclose(given(k), expected[:, k], rtol=1e-9)
-        conditioned, own = model.condition_on(point, k)
         assert conditioned.top_marginal(own) is None
+        return conditioned.log_observable_densities(own, xs)
+
+    found = compute(jax.vmap(density, (None, 0)), point, np.arange(expected.shape[1]))
+    np.testing.assert_allclose(found, expected.T, rtol=1e-9)
 
 
 def trees():
@@ -71,12 +68,13 @@ def trees():
     loadings = [rng.normal(size=(3, 2)), rng.normal(size=(2, 2))]
     offsets, noises = [rng.normal(size=3), rng.normal(size=2)], [rng.uniform(1, 2, 3), np.eye(2)]
     parts = [hm.factor_analysis(3, 2), hm.LinearGaussianModel(hm.Normal(2), hm.Normal(2))]
-    own = [
-        part.likelihood_function(part.from_loadings(w, b, s))
-        for part, w, b, s in zip(parts, loadings, offsets, noises, strict=True)
-    ]
+
+    def likelihoods():
+        parameters = zip(parts, loadings, offsets, noises, strict=True)
+        return [own.likelihood_function(own.from_loadings(*rest)) for own, *rest in parameters]
+
     noise = linalg.block_diag(np.diag(noises[0]), noises[1])
-    return parts, own, loadings, np.concatenate(offsets), noise
+    return parts, likelihoods, loadings, np.concatenate(offsets), noise
 
 
 def joined(side_by_side, own):
@@ -95,58 +93,63 @@ def joined(side_by_side, own):
 
 
 def test_the_marginal_of_views_is_normal_in_the_joined_vector():
-    parts, own, loadings, offset, noise = trees()
+    parts, likelihoods, loadings, offset, noise = trees()
     model = hm.Parallel(*parts)
     mean, covariance = np.array([0.5, -1.0]), np.array([[2.0, 0.3], [0.3, 1.0]])
-    prior = hm.Normal(2).from_mean_covariance(mean, covariance)
-    point = model.join_conjugated(joined(model, own), prior)
-    family, marginal = model.observable_distribution(point)
-    assert family == hm.Normal(5)
+
+    def marginal_moments():
+        prior = hm.Normal(2).from_mean_covariance(mean, covariance)
+        point = model.join_conjugated(joined(model, likelihoods()), prior)
+        assert model.observable_distribution(point)[0] == hm.Normal(5)
+        return observable_moments(model, point)
+
+    _, found_mean, found_covariance = compute(marginal_moments)
     stacked = np.concatenate(loadings)
-    np.testing.assert_allclose(family.mean(marginal), stacked @ mean + offset, rtol=1e-9)
+    np.testing.assert_allclose(found_mean[0], stacked @ mean + offset, rtol=1e-9)
     expected = stacked @ covariance @ stacked.T + noise
-    np.testing.assert_allclose(family.covariance(marginal), expected, rtol=1e-9)
+    np.testing.assert_allclose(found_covariance[0], expected, rtol=1e-9)
 
 
 def test_the_marginal_of_a_tree_is_a_mixture_of_normals_in_the_joined_vector():
-    parts, own, loadings, offset, noise = trees()
+    parts, likelihoods, loadings, offset, noise = trees()
     branches = hm.Beside(*parts)
     views = hm.Parallel(*(hm.Mixture(hm.Normal(2), 2) for _ in parts))
     model = hm.stack(branches, views)
     rng = np.random.default_rng(3)
     means, weights = rng.normal(size=(2, 2, 2)), np.array([0.3, 0.7])  # view, category
     covariances = np.array([[[1.0, 0.2], [0.2, 2.0]], [[1.5, -0.4], [-0.4, 1.0]]])
-    roots = [
-        view.likelihood_function(
-            view.from_components(
-                [hm.Normal(2).from_mean_covariance(m, c) for m in own_means], weights
+
+    def marginal_moments():
+        roots = [
+            view.likelihood_function(
+                view.from_components(
+                    [hm.Normal(2).from_mean_covariance(m, c) for m in own_means], weights
+                )
             )
-        )
-        for view, own_means, c in zip(views.harmoniums, means, covariances, strict=True)
-    ]
-    prior = hm.Categorical(2).from_probabilities(weights)
-    upper = views.join_conjugated(joined(views, roots), prior)
-    likelihood = joined(branches, own)
-    interaction = model.int_man.adopt(likelihood.interaction)
-    point = model.join_conjugated(model.make_likelihood(likelihood.observable, interaction), upper)
-    family, marginal = model.observable_distribution(point)
-    assert family == hm.Mixture(hm.Normal(5), 2)
-    np.testing.assert_allclose(family.weights(marginal), weights, rtol=1e-9)
+            for view, own_means, c in zip(views.harmoniums, means, covariances, strict=True)
+        ]
+        prior = hm.Categorical(2).from_probabilities(weights)
+        upper = views.join_conjugated(joined(views, roots), prior)
+        likelihood = joined(branches, likelihoods())
+        interaction = model.int_man.adopt(likelihood.interaction)
+        likelihood = model.make_likelihood(likelihood.observable, interaction)
+        point = model.join_conjugated(likelihood, upper)
+        assert model.observable_distribution(point)[0] == hm.Mixture(hm.Normal(5), 2)
+        # Given the category, the branches are independent.
+        conditioned, given = model.condition_on(point, 1)
+        assert conditioned == branches
+        second = conditioned.prior(given).components[1]
+        return observable_moments(model, point), conditioned.pst_man.parts[1].mean(second)
+
+    found, mean_of_second = compute(marginal_moments)
+    np.testing.assert_allclose(found[0], weights, rtol=1e-9)
     stacked = linalg.block_diag(*loadings)
-    components = family.components(marginal)
-    for k, component in enumerate(components):
+    for k in range(2):
         expected = stacked @ np.concatenate(means[:, k]) + offset
-        np.testing.assert_allclose(family.obs_man.mean(component), expected, rtol=1e-9)
+        np.testing.assert_allclose(found[1][k], expected, rtol=1e-9)
         expected = stacked @ linalg.block_diag(*covariances) @ stacked.T + noise
-        np.testing.assert_allclose(family.obs_man.covariance(component), expected, rtol=1e-9)
-    # Given the category, the branches are independent.
-    conditioned, given = model.condition_on(point, 1)
-    assert conditioned == branches
-    np.testing.assert_allclose(
-        conditioned.pst_man.parts[1].mean(conditioned.prior(given).components[1]),
-        means[1, 1],
-        rtol=1e-9,
-    )
+        np.testing.assert_allclose(found[2][k], expected, rtol=1e-9)
+    np.testing.assert_allclose(mean_of_second, means[1, 1], rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -156,26 +159,38 @@ def test_the_transposed_model_regresses_latents_on_observables(name):
     model = CATALOGUE[name]()
     point = dense.random_point(model, 9)
     ((mean,), (covariance,)) = dense.gaussians(model, point)[1:]
-    transposed, other = model.transpose(point)
-    assert transposed.obs_man == model.pst_man
+
+    def transpose(point):
+        transposed, other = model.transpose(point)
+        assert transposed.obs_man == model.pst_man
+        prior = transposed.prior(other)
+        return (
+            transposed.loadings(other),
+            model.pst_man.covariance(other.observable),
+            transposed.prr_man.mean(prior),
+            transposed.prr_man.covariance(prior),
+        )
+
+    loadings, noise, prior_mean, prior_covariance = compute(transpose, point)
     n = model.obs_man.data_dim
     gain = np.linalg.solve(covariance[:n, :n], covariance[:n, n:]).T
-    np.testing.assert_allclose(transposed.loadings(other), gain, rtol=1e-9)
-    noise = dense.full_matrix(model.pst_man, model.pst_man.covariance(other.observable))
+    np.testing.assert_allclose(loadings, gain, rtol=1e-9)
+    noise = dense.full_matrix(model.pst_man, noise)
     expected = covariance[n:, n:] - gain @ covariance[:n, n:]
     np.testing.assert_allclose(noise, expected, rtol=1e-9, atol=1e-12)
-    prior = transposed.prior(other)
-    np.testing.assert_allclose(transposed.prr_man.mean(prior), mean[:n], rtol=1e-9)
-    np.testing.assert_allclose(
-        transposed.prr_man.covariance(prior), covariance[:n, :n], rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(prior_mean, mean[:n], rtol=1e-9)
+    np.testing.assert_allclose(prior_covariance, covariance[:n, :n], rtol=1e-9, atol=1e-12)
 
 
 def test_transposing_twice_gives_the_point_itself():
     model = hm.LinearGaussianModel(hm.Normal(3, hm.Diagonal()), hm.Normal(2, hm.Scale()))
     point = dense.random_point(model, 10)
-    transposed, other = model.transpose(point)
-    again, back = transposed.transpose(other)
+
+    def transpose_twice(point):
+        transposed, other = model.transpose(point)
+        return transposed.transpose(other)
+
+    again, back = compute(transpose_twice, point)
     assert again == model
     jax.tree.map(np.testing.assert_array_equal, back, point)
 
@@ -193,15 +208,22 @@ def normal_divergence(first, second):
 def test_the_divergence_of_linear_gaussian_models_is_that_of_dense_normals():
     small, large = hm.factor_analysis(3, 1), CATALOGUE["hierarchy_gaussian"]()
     first, second = dense.random_point(small, 1), dense.random_point(large, 2)
-    found = jax.jit(lambda p, q: small.observable_relative_entropy(p, q, large))(first, second)
-    marginals = dense.observable(small, first), dense.observable(large, second)
-    np.testing.assert_allclose(found, normal_divergence(*marginals), rtol=1e-9)
     other = dense.random_point(small, 3)
+
+    def divergences(first, second, other):
+        estimate = small.estimate_observable_relative_entropy(KEY, first, other, 4000)
+        return (
+            small.observable_relative_entropy(first, second, large),
+            small.observable_relative_entropy(first, other),
+            estimate,
+        )
+
+    to_large, to_small, (estimate, error) = compute(divergences, first, second, other)
+    marginals = dense.observable(small, first), dense.observable(large, second)
+    np.testing.assert_allclose(to_large, normal_divergence(*marginals), rtol=1e-9)
     marginals = dense.observable(small, first), dense.observable(small, other)
-    found = small.observable_relative_entropy(first, other)
-    np.testing.assert_allclose(found, normal_divergence(*marginals), rtol=1e-9)
-    estimate, error = small.estimate_observable_relative_entropy(KEY, first, other, 4000)
-    assert abs(estimate - found) < 5 * error
+    np.testing.assert_allclose(to_small, normal_divergence(*marginals), rtol=1e-9)
+    assert abs(estimate - to_small) < 5 * error
 
 
 def _normals(means, variances, weights):
@@ -213,9 +235,9 @@ def _normals(means, variances, weights):
     return model, model.from_components(points, weights)
 
 
-def _log_density(means, variances, weights):
-    spreads = np.sqrt(variances)
-    return lambda x: special.logsumexp(np.log(weights) + stats.norm(means, spreads).logpdf(x))
+def _log_densities(means, variances, weights, xs):
+    logs = stats.norm(means, np.sqrt(variances)).logpdf(xs[:, None])
+    return special.logsumexp(np.log(weights) + logs, axis=1)
 
 
 FIRST = (np.array([-1.0, 2.0]), np.array([0.5, 1.0]), np.array([0.4, 0.6]))
@@ -223,22 +245,17 @@ SECOND = (np.array([-2.0, 0.0, 2.5]), np.array([1.0, 2.0, 1.5]), np.array([0.2, 
 
 
 def _quadrature_divergence(first, second):
-    p, q = _log_density(*first), _log_density(*second)
-    value, _ = integrate.quad(lambda x: np.exp(p(x)) * (p(x) - q(x)), -12, 14, limit=200)
-    return value
+    xs = np.linspace(-12, 14, 4001)
+    p, q = _log_densities(*first, xs), _log_densities(*second, xs)
+    return integrate.trapezoid(np.exp(p) * (p - q), xs)
 
 
 def test_the_estimated_divergence_of_mixtures_is_that_of_quadrature():
-    (model, first), (other, second) = _normals(*FIRST), _normals(*SECOND)
+    def estimate(key):
+        (model, first), (other, second) = _normals(*FIRST), _normals(*SECOND)
+        return model.estimate_observable_relative_entropy(key, first, second, 500, other)
 
-    @jax.jit
-    def estimates(key, first, second):
-        def one(key):
-            return model.estimate_observable_relative_entropy(key, first, second, 500, other)
-
-        return jax.vmap(one)(jax.random.split(key, 400))
-
-    found, errors = map(np.asarray, estimates(KEY, first, second))
+    found, errors = compute(lambda: jax.vmap(estimate)(jax.random.split(KEY, 400)))
     expected = _quadrature_divergence(FIRST, SECOND)
     # Of 200,000 samples in all; the reported error is the spread of the 400 estimates.
     assert abs(found.mean() - expected) < 5 * found.std() / 20
@@ -248,16 +265,18 @@ def test_the_estimated_divergence_of_mixtures_is_that_of_quadrature():
 
 def test_gradients_of_the_estimated_divergence_are_those_of_quadrature():
     """By the means of the first mixture and of the second, at once."""
-    other = _normals(*SECOND)[0]
 
     def estimate(means, key):
         model, first = _normals(means[:2], FIRST[1], FIRST[2])
-        second = _normals(means[2:], *SECOND[1:])[1]
+        other, second = _normals(means[2:], *SECOND[1:])
         return model.estimate_observable_relative_entropy(key, first, second, 500, other).estimate
 
     means = np.concatenate([FIRST[0], SECOND[0]])
-    keys = jax.random.split(KEY, 400)
-    found = np.asarray(jax.jit(jax.vmap(jax.grad(estimate), (None, 0)))(jnp.asarray(means), keys))
+
+    def gradients(means):
+        return jax.vmap(jax.grad(estimate), (None, 0))(means, jax.random.split(KEY, 400))
+
+    found = compute(gradients, means)
     step = 1e-5
     for i, direction in enumerate(np.eye(5) * step):
         ahead, behind = (
@@ -271,22 +290,28 @@ def test_gradients_of_the_estimated_divergence_are_those_of_quadrature():
 
 def test_the_estimated_divergence_of_counts_is_that_of_enumeration():
     model, other = hm.Mixture(hm.Poisson(), 2), hm.Mixture(hm.NegativeBinomial(2.5), 1)
-    first = model.from_components(
-        jax.vmap(hm.Poisson().unravel)(jnp.log(jnp.array([[1.0], [5.0]]))), [0.3, 0.7]
-    )
-    second = other.from_components([other.obs_man.unravel(jnp.array([-0.4]))], [1.0])
     counts = np.arange(200)
     ours = np.log(0.3 * stats.poisson(1).pmf(counts) + 0.7 * stats.poisson(5).pmf(counts))
     theirs = stats.nbinom(2.5, 1 - np.exp(-0.4)).logpmf(counts)
     inside = np.isfinite(ours)
     expected = np.sum(np.exp(ours[inside]) * (ours[inside] - theirs[inside]))
-    estimate, error = model.estimate_observable_relative_entropy(KEY, first, second, 20_000, other)
+
+    def estimated():
+        rates = jax.vmap(hm.Poisson().unravel)(jnp.log(jnp.array([[1.0], [5.0]])))
+        first = model.from_components(rates, [0.3, 0.7])
+        second = other.from_components([other.obs_man.unravel(jnp.array([-0.4]))], [1.0])
+        return model.estimate_observable_relative_entropy(KEY, first, second, 20_000, other)
+
+    estimate, error = compute(estimated)
     assert abs(estimate - expected) < 5 * error
     assert 0 < error < 0.05 * expected
 
 
 def test_a_divergence_from_what_is_impossible_is_infinite():
     model, other = (hm.Mixture(hm.Binomial(n), 2) for n in (9, 3))
-    first, second = model.initialize(KEY), other.initialize(KEY)
-    found = model.estimate_observable_relative_entropy(KEY, first, second, 500, other)
-    assert found == hm.Estimate(np.inf, np.inf)
+
+    def estimated():
+        first, second = model.initialize(KEY), other.initialize(KEY)
+        return model.estimate_observable_relative_entropy(KEY, first, second, 500, other)
+
+    assert compute(estimated) == hm.Estimate(np.inf, np.inf)

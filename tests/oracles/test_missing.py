@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize, special, stats
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.oracles import dense
 
 FULL, DIAGONAL, SCALE, IDENTITY = hm.PositiveDefinite(), hm.Diagonal(), hm.Scale(), hm.Identity()
@@ -58,49 +59,57 @@ def test_densities_are_marginals_of_the_dense_joint(name):
     point, rng = dense.random_point(model, 3), np.random.default_rng(len(name))
     observed = rng.random((N_MASKS, 5)) < 0.6
     observed[np.arange(N_MASKS), rng.integers(0, 5, N_MASKS)] = True
-    xs = np.asarray(model.observable_sample(jax.random.key(0), point, (N_MASKS,)))
-    expected = marginal_log_densities(dense.observable(model, point), xs, observed)
+    xs = 2 * rng.normal(size=(N_MASKS, 5))
+
+    def densities(point, masks):
+        # Masks that are known while compiling are grouped, and those that are arguments are not.
+        grouped = model.log_observable_densities(point, holes, observed=observed)
+        return grouped, model.log_observable_densities(point, xs, observed=masks)
+
     holes = np.where(observed, xs, np.nan)
-    grouped = model.log_observable_densities(point, holes, observed=observed)
-    np.testing.assert_allclose(grouped, expected, rtol=1e-9)
-    compiled = jax.jit(lambda masks: model.log_observable_densities(point, xs, observed=masks))
-    np.testing.assert_allclose(compiled(observed), expected, rtol=1e-9)
+    expected = marginal_log_densities(dense.observable(model, point), xs, observed)
+    for found in compute(densities, point, observed):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_posteriors_condition_on_what_is_observed():
     model = MODELS["hierarchy"]
     point = dense.random_point(model, 5)
-    x = model.observable_sample(jax.random.key(0), point)
     joint, mask = dense.gaussians(model, point), np.array([True, False, True, True, False])
     order = np.r_[np.flatnonzero(mask), np.arange(5, 7)]
     kept = dense.Gaussians(
         joint.weights, joint.means[:, order], joint.covariances[:, order][:, :, order]
     )
-    expected = kept.condition(np.asarray(x)[mask])
-    posterior = model.posterior_at(point, x, mask)
-    shares = model.posterior_probabilities(point, x, mask)
+    x = 2 * np.random.default_rng(6).normal(size=5)
+    expected = kept.condition(x[mask])
+
+    def infer(point):
+        components = model.prr_man.components(model.posterior_at(point, x, mask))
+        normal = model.prr_man.obs_man
+        moments = jax.vmap(normal.mean)(components), jax.vmap(normal.covariance)(components)
+        return model.posterior_probabilities(point, x, mask), *moments
+
+    shares, means, covariances = compute(infer, point)
     np.testing.assert_allclose(shares, expected.weights, rtol=1e-9, atol=1e-12)
-    components = list(model.prr_man.components(posterior))
-    normal = model.prr_man.obs_man
-    np.testing.assert_allclose([normal.mean(c) for c in components], expected.means, rtol=1e-9)
-    covariances = [normal.covariance(c) for c in components]
+    np.testing.assert_allclose(means, expected.means, rtol=1e-9)
     np.testing.assert_allclose(covariances, expected.covariances, rtol=1e-9, atol=1e-12)
 
 
 def test_records_of_several_kinds_by_enumeration():
     record = hm.Product(hm.Normal(2), hm.Categorical(3), hm.Bernoullis(2))
     model = hm.Mixture(record, 2)
-    point = model.initialize(jax.random.key(0))
     x = (np.array([0.3, -0.7]), 2, np.array([1, 0]))
     mask = (np.array([True, True]), False, np.array([True, False]))
-    terms = [
-        model.log_observable_density(point, (x[0], category, np.array([1, second])))
-        for category in range(3)
-        for second in range(2)
-    ]
-    np.testing.assert_allclose(
-        model.log_observable_density(point, x, mask), special.logsumexp(terms), rtol=1e-9
-    )
+    categories, seconds = (own.ravel() for own in np.meshgrid(np.arange(3), np.arange(2)))
+    completed = np.tile(x[0], (6, 1)), categories, np.stack([np.ones(6, int), seconds], axis=1)
+
+    def densities():
+        point = model.initialize(jax.random.key(0))
+        terms = jax.vmap(lambda own: model.log_observable_density(point, own))(completed)
+        return model.log_observable_density(point, x, mask), terms
+
+    found, terms = compute(densities)
+    np.testing.assert_allclose(found, special.logsumexp(terms), rtol=1e-9)
 
 
 def holes_in(rng, xs, share):
@@ -111,17 +120,21 @@ def holes_in(rng, xs, share):
 
 def fit(model, xs, observed, n_steps, n_starts=3):
     """The best average log density that EM reaches, after checking that it never falls."""
-    patterns = model.group_patterns(np.where(observed, xs, np.nan), observed)
     filled = np.where(observed, xs, np.nanmean(np.where(observed, xs, np.nan), axis=0))
-    keys = jax.random.split(jax.random.key(0), n_starts)
-    points = jax.vmap(lambda k: model.initialize_from_sample(k, filled))(keys)
 
-    def step(point, _):
-        density = model.average_log_observable_density(point, patterns)
-        return model.expectation_maximization(point, patterns), density
+    def run(key):
+        patterns = model.group_patterns(np.where(observed, xs, np.nan), observed)
 
-    run = jax.vmap(lambda point: jax.lax.scan(step, point, None, n_steps)[1])
-    histories = np.asarray(jax.jit(run)(points))
+        def step(point, _):
+            density = model.average_log_observable_density(point, patterns)
+            return model.expectation_maximization(point, patterns), density
+
+        return jax.lax.scan(step, model.initialize_from_sample(key, filled), None, n_steps)[1]
+
+    def run_all():
+        return jax.vmap(run)(jax.random.split(jax.random.key(0), n_starts))
+
+    histories = compute(run_all)
     assert np.all(np.diff(histories, axis=1) > -1e-10)
     return histories[:, -1].max()
 

@@ -1,14 +1,13 @@
 """Mixtures against sums over their components, and Bayes by enumeration."""
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 import harmonium as hm
+from tests.compiled import compute
 
 from . import dense
 
@@ -32,7 +31,6 @@ NORMALS = {
 cases = pytest.mark.parametrize("model", NORMALS.values(), ids=NORMALS.keys())
 
 
-@eqx.filter_jit
 def evaluate(model, point, xs):
     return {
         "densities": model.log_observable_densities(point, xs),
@@ -48,7 +46,7 @@ def test_density_and_posterior_of_a_gaussian_mixture(model):
     point = dense.random_point(model, seed=31)
     mixture = dense.gaussians(model, point)
     xs = np.random.default_rng(32).normal(size=(10, model.obs_man.data_dim)) * 2
-    found = evaluate(model, point, jnp.asarray(xs))
+    found = compute(evaluate, model, point, xs)
 
     np.testing.assert_allclose(found["densities"], mixture.log_densities(xs), rtol=RTOL)
     np.testing.assert_allclose(found["weights"], mixture.weights, rtol=RTOL)
@@ -70,10 +68,9 @@ def test_samples_have_the_moments_of_the_dense_mixture(name):
     model = NORMALS[name]
     point = dense.random_point(model, seed=33)
     mixture = dense.gaussians(model, point)
-    draw = eqx.filter_jit(lambda m, p: m.sample(jax.random.key(34), p, (20_000,)))
-    samples = draw(model, point)
+    samples = compute(lambda p: model.sample(jax.random.key(34), p, (20_000,)), point)
     dense.assert_moments(samples.observable, mixture.mean(), mixture.covariance())
-    counts = np.bincount(np.asarray(samples.latent), minlength=4)
+    counts = np.bincount(samples.latent, minlength=4)
     error = np.sqrt(20_000 * mixture.weights * (1 - mixture.weights))
     np.testing.assert_array_less(np.abs(counts - 20_000 * mixture.weights), 5 * error)
 
@@ -89,14 +86,17 @@ def test_from_components_reads_back(structure):
         covariances = covariances @ np.swapaxes(covariances, 1, 2) + 0.2 * np.eye(3)
     if structure == "tied":
         covariances[1:] = covariances[0]
-    components = [
-        model.obs_man.from_mean_covariance(m, c) for m, c in zip(means, covariances, strict=True)
-    ]
-    point = model.from_components(components, weights)
-    np.testing.assert_allclose(model.weights(point), weights, rtol=RTOL)
-    read = model.components(point)
-    np.testing.assert_allclose(jax.vmap(model.obs_man.mean)(read), means, rtol=RTOL)
-    np.testing.assert_allclose(jax.vmap(model.obs_man.covariance)(read), covariances, rtol=RTOL)
+
+    def read_back():
+        components = map(model.obs_man.from_mean_covariance, means, covariances)
+        point = model.from_components(components, weights)
+        read = model.components(point)
+        moments = jax.vmap(model.obs_man.mean)(read), jax.vmap(model.obs_man.covariance)(read)
+        return point, (model.weights(point), *moments)
+
+    point, read = compute(read_back)
+    for actual, expected in zip(read, (weights, means, covariances), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=RTOL)
 
     found = dense.gaussians(model, point)
     np.testing.assert_allclose(found.weights, weights, rtol=RTOL)
@@ -105,7 +105,9 @@ def test_from_components_reads_back(structure):
 
 def test_from_components_refuses_components_that_differ_elsewhere():
     model, normal = NORMALS["tied"], hm.Normal(3)
-    components = [normal.from_mean_covariance(np.zeros(3), c * np.eye(3)) for c in (1, 1, 1, 2)]
+    scales = np.array([1.0, 1.0, 1.0, 2.0])[:, None, None]
+    build = jax.jit(jax.vmap(normal.from_mean_covariance))
+    components = build(np.zeros((4, 3)), scales * np.eye(3))
     with pytest.raises(ValueError, match="parameters that obs_emb embeds only"):
         model.from_components(components, np.full(4, 0.25))
 
@@ -114,16 +116,19 @@ def test_a_mixture_of_categoricals_is_enumerated():
     model = hm.Mixture(hm.Categorical(5), 3)
     rng = np.random.default_rng(36)
     table, weights = rng.dirichlet(np.ones(5), 3), rng.dirichlet(np.ones(3))
-    rows = [model.obs_man.from_probabilities(p) for p in table]
-    point = model.from_components(rows, weights)
-    found = evaluate(model, point, jnp.arange(5))
+
+    def build_and_evaluate():
+        rows = [model.obs_man.from_probabilities(p) for p in table]
+        found = evaluate(model, model.from_components(rows, weights), np.arange(5))
+        return found, jax.vmap(model.obs_man.probabilities)(found["components"])
+
+    found, probabilities = compute(build_and_evaluate)
     joint = (weights[:, None] * table).T
     np.testing.assert_allclose(found["densities"], np.log(joint.sum(axis=1)), rtol=RTOL)
     np.testing.assert_allclose(
         found["posteriors"], joint / joint.sum(axis=1, keepdims=True), rtol=RTOL
     )
     np.testing.assert_allclose(found["weights"], weights, rtol=RTOL)
-    probabilities = jax.vmap(model.obs_man.probabilities)(found["components"])
     np.testing.assert_allclose(probabilities, table, rtol=RTOL)
 
 
@@ -134,20 +139,20 @@ def test_a_mixture_of_products_multiplies_their_densities():
     table, weights = rng.dirichlet(np.ones(3), 2), np.array([0.3, 0.7])
     means, roots = rng.normal(size=(2, 2)), rng.normal(size=(2, 2, 2))
     covariances = roots @ np.swapaxes(roots, 1, 2) + 0.3 * np.eye(2)
-    components = [
-        hm.ProductPoint(
-            (
-                family.parts[0].from_mean_covariance(means[k], covariances[k]),
-                family.parts[1].from_probabilities(table[k]),
-            ),
-            family,
-            hm.Coordinates.NATURAL,
-        )
-        for k in range(2)
-    ]
-    point = model.from_components(components, weights)
     vectors, categories = rng.normal(size=(9, 2)), rng.integers(0, 3, 9)
-    found = evaluate(model, point, (jnp.asarray(vectors), jnp.asarray(categories)))
+
+    def component(k):
+        parts = (
+            family.parts[0].from_mean_covariance(means[k], covariances[k]),
+            family.parts[1].from_probabilities(table[k]),
+        )
+        return hm.ProductPoint(parts, family, hm.Coordinates.NATURAL)
+
+    def build_and_evaluate(xs):
+        point = model.from_components([component(0), component(1)], weights)
+        return evaluate(model, point, xs)
+
+    found = compute(build_and_evaluate, (vectors, categories))
 
     logs = [
         np.log(weights[k])
@@ -166,6 +171,6 @@ def test_a_mixture_of_factor_analysers_is_a_mixture_of_joint_gaussians():
     point = dense.random_point(model, seed=38)
     mixture = dense.gaussians(model, point)
     joints = np.random.default_rng(39).normal(size=(7, 5))
-    found = evaluate(model, point, hm.Joint(jnp.asarray(joints[:, :3]), jnp.asarray(joints[:, 3:])))
+    found = compute(evaluate, model, point, hm.Joint(joints[:, :3], joints[:, 3:]))
     np.testing.assert_allclose(found["densities"], mixture.log_densities(joints), rtol=RTOL)
     np.testing.assert_allclose(found["weights"], mixture.weights, rtol=RTOL)

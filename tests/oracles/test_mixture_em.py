@@ -2,9 +2,7 @@
 
 import warnings
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.cluster import kmeans_plusplus
@@ -13,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 import harmonium as hm
+from tests.compiled import compute
 
 STRUCTURES = {"full": hm.PositiveDefinite(), "diag": hm.Diagonal(), "spherical": hm.Scale()}
 K = 3
@@ -49,20 +48,28 @@ def start(xs):
     return means, np.array([0.2, 0.3, 0.5])
 
 
-@eqx.filter_jit
-def em_step(model, point, xs):
-    return model.expectation_maximization(point, xs)
+def em_trace(model, means, covariances, shares, xs, weights=None):
+    """Weights, means, covariances and average log densities after each of ten steps of EM."""
+
+    def step(point, _):
+        point = model.expectation_maximization(point, xs, weights)
+        components = model.components(point)
+        return point, (
+            model.weights(point),
+            jax.vmap(model.obs_man.mean)(components),
+            jax.vmap(model.obs_man.covariance)(components),
+            model.average_log_observable_density(point, xs),
+        )
+
+    components = jax.vmap(model.obs_man.from_mean_covariance)(means, covariances)
+    point = model.from_components(components, shares)
+    return jax.lax.scan(step, point, None, 10)[1]
 
 
-@eqx.filter_jit
-def read(model, point, xs):
-    components = model.components(point)
-    return (
-        model.weights(point),
-        jax.vmap(model.obs_man.mean)(components),
-        jax.vmap(model.obs_man.covariance)(components),
-        model.average_log_observable_density(point, xs),
-    )
+def assert_same(ours, trace):
+    """The steps of a trace of scikit-learn are the first of ours."""
+    for found, expected in zip(ours, zip(*trace, strict=True), strict=True):
+        np.testing.assert_allclose(found[: len(trace)], expected, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", STRUCTURES)
@@ -72,16 +79,8 @@ def test_ten_steps_are_those_of_scikit_learn(kind):
     shape = {"full": (K, 4, 4), "diag": (K, 4), "spherical": (K,)}[kind]
     covariances = np.broadcast_to(np.eye(4) if kind == "full" else 1.0, shape) * 0.5
     trace = sklearn_steps(xs, kind, means, weights, 4 * covariances, 10)
-
     model = hm.Mixture(hm.Normal(4, STRUCTURES[kind]), K)
-    components = [
-        model.obs_man.from_mean_covariance(m, c) for m, c in zip(means, covariances, strict=True)
-    ]
-    point = model.from_components(components, weights)
-    for expected in trace:
-        point = em_step(model, point, jnp.asarray(xs))
-        for ours, theirs in zip(read(model, point, jnp.asarray(xs)), expected, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-9)
+    assert_same(compute(em_trace, model, means, covariances, weights, xs), trace)
 
 
 def test_weighted_steps_are_those_of_repeated_data():
@@ -89,29 +88,18 @@ def test_weighted_steps_are_those_of_repeated_data():
     counts = np.random.default_rng(51).integers(0, 4, len(xs))
     repeated = np.repeat(xs, counts, axis=0)
     means, weights = start(xs)
-    precisions = np.broadcast_to(np.eye(4), (K, 4, 4))
-    trace = sklearn_steps(repeated, "full", means, weights, precisions, 3)
-
+    identities = np.broadcast_to(np.eye(4), (K, 4, 4))
+    trace = sklearn_steps(repeated, "full", means, weights, identities, 3)
     model = hm.Mixture(hm.Normal(4), K)
-    components = [model.obs_man.from_mean_covariance(m, np.eye(4)) for m in means]
-    point = model.from_components(components, weights)
-    step = eqx.filter_jit(lambda m, p, xs, ws: m.expectation_maximization(p, xs, ws))
-    for expected in trace:
-        point = step(model, point, jnp.asarray(xs), jnp.asarray(counts, float))
-        for ours, theirs in zip(read(model, point, jnp.asarray(xs))[:3], expected[:3], strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-9)
+    *ours, _ = compute(em_trace, model, means, identities, weights, xs, counts.astype(float))
+    assert_same(ours, [own[:3] for own in trace])
 
 
 def test_ten_steps_of_tied_components_are_those_of_scikit_learn():
     xs = data()
     means, weights = start(xs)
     trace = sklearn_steps(xs, "tied", means, weights, np.eye(4), 10)
-
     model = hm.Mixture(hm.Normal(4), K, hm.LocationEmbedding(hm.Normal(4)))
-    components = [model.obs_man.from_mean_covariance(m, np.eye(4)) for m in means]
-    point = model.from_components(components, weights)
-    for expected in trace:
-        point = em_step(model, point, jnp.asarray(xs))
-        weights, means, covariances, score = read(model, point, jnp.asarray(xs))
-        for ours, theirs in zip((weights, means, covariances[1], score), expected, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-9)
+    identities = np.broadcast_to(np.eye(4), (K, 4, 4))
+    weights, means, covariances, score = compute(em_trace, model, means, identities, weights, xs)
+    assert_same((weights, means, covariances[:, 1], score), trace)

@@ -1,12 +1,12 @@
 """Mixtures of factor analyses against dense Gaussian mixtures and against EM in NumPy."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special, stats
 
 import harmonium as hm
+from tests.compiled import compute
 
 FACTORS = hm.factor_analysis(4, 2)
 NOISE = hm.LocationEmbedding(FACTORS.obs_man)
@@ -38,10 +38,23 @@ def test_densities_and_posteriors_are_those_of_a_dense_mixture():
     loadings, offsets, noise, means, covariances = random_parameters(rng)
     weights = np.array([0.2, 0.5, 0.3])
     model = SHARING["nothing"]
-    parameters = zip(loadings, offsets, noise, means, covariances, strict=True)
-    point = model.from_components([analysis(*own) for own in parameters], weights)
-    np.testing.assert_allclose(model.weights(point), weights, rtol=1e-12)
-    xs = np.asarray(model.observable_sample(jax.random.key(0), point, (20,)))
+    parameters = loadings, offsets, noise, means, covariances
+    xs = 5 * rng.normal(size=(20, 4))
+
+    def evaluate():
+        point = model.from_components(jax.vmap(analysis)(*parameters), weights)
+        posteriors = jax.vmap(lambda x: model.posterior_at(point, x))(xs[:3])
+        components = jax.vmap(model.pst_man.components)(posteriors)
+        return {
+            "weights": model.weights(point),
+            "densities": model.log_observable_densities(point, xs),
+            "shares": jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs[:3]),
+            "means": jax.vmap(jax.vmap(FACTORS.pst_man.mean))(components),
+            "covariances": jax.vmap(jax.vmap(FACTORS.pst_man.covariance))(components),
+        }
+
+    found = compute(evaluate)
+    np.testing.assert_allclose(found["weights"], weights, rtol=1e-12)
     totals = offsets + np.einsum("kdl,kl->kd", loadings, means)
     spreads = loadings @ covariances @ loadings.swapaxes(1, 2) + np.stack(
         [np.diag(own) for own in noise]
@@ -53,40 +66,15 @@ def test_densities_and_posteriors_are_those_of_a_dense_mixture():
         ],
         axis=1,
     )
-    ours = model.log_observable_densities(point, xs)
-    np.testing.assert_allclose(ours, special.logsumexp(logs, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(found["densities"], special.logsumexp(logs, axis=1), rtol=1e-9)
     shares = special.softmax(logs, axis=1)
-    for x, share in zip(xs[:3], shares[:3], strict=True):
-        np.testing.assert_allclose(
-            model.posterior_probabilities(point, x), share, rtol=1e-9, atol=1e-12
-        )
-        posterior = model.posterior_at(point, x)
-        for k, component in enumerate(model.pst_man.components(posterior)):
-            gain = np.linalg.solve(spreads[k], loadings[k] @ covariances[k]).T
-            np.testing.assert_allclose(
-                FACTORS.pst_man.mean(component), means[k] + gain @ (x - totals[k]), rtol=1e-9
-            )
-            np.testing.assert_allclose(
-                FACTORS.pst_man.covariance(component),
-                covariances[k] - gain @ loadings[k] @ covariances[k],
-                rtol=1e-9,
-                atol=1e-12,
-            )
-
-
-def read(model, point):
-    """The parameters of a point, as `random_parameters` has them, and the weights."""
-    components = list(model.components(point))
-    priors = [FACTORS.prior(c) for c in components]
-    offsets = [FACTORS.obs_man.mean(FACTORS.likelihood_at(c, jnp.zeros(2))) for c in components]
-    return (
-        np.stack([FACTORS.loadings(c) for c in components]),
-        np.stack(offsets),
-        np.stack([FACTORS.obs_man.covariance(c.observable) for c in components]),
-        np.stack([FACTORS.prr_man.mean(p) for p in priors]),
-        np.stack([FACTORS.prr_man.covariance(p) for p in priors]),
-        np.asarray(model.weights(point)),
-    )
+    np.testing.assert_allclose(found["shares"], shares[:3], rtol=1e-9, atol=1e-12)
+    for k in range(3):
+        gain = np.linalg.solve(spreads[k], loadings[k] @ covariances[k]).T
+        expected = means[k] + (xs[:3] - totals[k]) @ gain.T
+        np.testing.assert_allclose(found["means"][:, k], expected, rtol=1e-9)
+        expected = np.tile(covariances[k] - gain @ loadings[k] @ covariances[k], (3, 1, 1))
+        np.testing.assert_allclose(found["covariances"][:, k], expected, rtol=1e-9, atol=1e-12)
 
 
 def numpy_step(parameters, xs, sharing):
@@ -147,39 +135,51 @@ def test_em_equals_numpy(sharing):
     z = np.stack([rng.multivariate_normal(means[k], covariances[k]) for k in labels])
     xs = offsets[labels] + np.einsum("ndl,nl->nd", loadings[labels], z)
     xs = xs + np.sqrt(noise[labels]) * rng.normal(size=xs.shape)
-    point = model.initialize_from_sample(jax.random.key(0), xs)
-    parameters = read(model, point)
-    step = jax.jit(model.expectation_maximization)
-    for _ in range(8):
-        likelihood = model.average_log_observable_density(point, xs)
+    start = random_parameters(rng)
+    for shared in {"nothing": [], "noise": [start[2]], "regression": [start[0], start[2]]}[sharing]:
+        shared[:] = shared[0]
+    parameters = *start, np.array([0.2, 0.5, 0.3])
+
+    def fit():
+        def step(point, _):
+            likelihood = model.average_log_observable_density(point, xs)
+            return model.expectation_maximization(point, xs), likelihood
+
+        point = model.from_components(jax.vmap(analysis)(*parameters[:-1]), parameters[-1])
+        point, likelihoods = jax.lax.scan(step, point, None, 8)
+        prior = model.prior(point)
+        components, normal = model.prr_man.components(prior), FACTORS.prr_man
+        moments = jax.vmap(normal.mean)(components), jax.vmap(normal.covariance)(components)
+        return likelihoods, moments, model.prr_man.to_mean(prior).observable
+
+    likelihoods, (means, covariances), latents = compute(fit)
+    for likelihood in likelihoods:
         parameters, expected = numpy_step(parameters, xs, sharing)
         np.testing.assert_allclose(likelihood, expected, rtol=1e-9)
-        point = step(point, xs)
     # Latents are standardised, each component's, or all alike where loadings are shared.
-    prior = model.prior(point)
     if sharing == "regression":
-        mean = model.prr_man.to_mean(prior).observable
-        np.testing.assert_allclose(mean.location, np.zeros(2), atol=1e-9)
-        np.testing.assert_allclose(mean.shape, np.eye(2), atol=1e-9)
+        np.testing.assert_allclose(latents.location, np.zeros(2), atol=1e-9)
+        np.testing.assert_allclose(latents.shape, np.eye(2), atol=1e-9)
     else:
-        for component in model.prr_man.components(prior):
-            np.testing.assert_allclose(FACTORS.prr_man.mean(component), np.zeros(2), atol=1e-9)
-            np.testing.assert_allclose(FACTORS.prr_man.covariance(component), np.eye(2), atol=1e-9)
+        np.testing.assert_allclose(means, np.zeros((3, 2)), atol=1e-9)
+        np.testing.assert_allclose(covariances, np.tile(np.eye(2), (3, 1, 1)), atol=1e-9)
 
 
 def test_one_component_is_the_harmonium():
     model = hm.MixtureOf(FACTORS, 1)
-    own = FACTORS.initialize(jax.random.key(0))
-    point = model.from_components([own], [1.0])
-    xs = FACTORS.observable_sample(jax.random.key(1), own, (50,))
-    np.testing.assert_allclose(
-        model.log_observable_densities(point, xs),
-        FACTORS.log_observable_densities(own, xs),
-        rtol=1e-12,
-    )
-    step = model.expectation_maximization(point, xs)
-    np.testing.assert_allclose(
-        model.log_observable_densities(step, xs),
-        FACTORS.log_observable_densities(FACTORS.expectation_maximization(own, xs), xs),
-        rtol=1e-10,
-    )
+    xs = np.random.default_rng(2).normal(size=(50, 4))
+
+    def densities():
+        own = FACTORS.initialize(jax.random.key(0))
+        point = model.from_components([own], [1.0])
+        step = model.expectation_maximization(point, xs)
+        own_step = FACTORS.expectation_maximization(own, xs)
+        first = model.log_observable_densities(point, xs), FACTORS.log_observable_densities(own, xs)
+        return first, (
+            model.log_observable_densities(step, xs),
+            FACTORS.log_observable_densities(own_step, xs),
+        )
+
+    before, after = compute(densities)
+    np.testing.assert_allclose(*before, rtol=1e-12)
+    np.testing.assert_allclose(*after, rtol=1e-10)
