@@ -11,6 +11,8 @@ from harmonium.learning.moments import collect_moments, merge_moments
 from harmonium.learning.survey import Reservoir
 from tests.numbers import assert_close
 
+# Fits of the mixture to as many observations in blocks as long share their programs.
+pytestmark = pytest.mark.xdist_group("streams")
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 XS = np.concatenate([RNG.normal(size=(50, 2)) * [1, 3] + [5, 0], RNG.normal(size=(70, 2)) - 4])
@@ -18,6 +20,7 @@ COUNTS = RNG.poisson(3, 120)
 WEIGHTS = RNG.integers(0, 3, 120).astype(float)
 MIXTURE = hm.Mixture(hm.Normal(2), 2)
 SETTINGS = {"key": KEY, "n_starts": 2, "max_steps": 12}
+BLOCKS = {**SETTINGS, "batch_size": 32}
 
 
 def cut(xs):
@@ -47,7 +50,7 @@ METHODS = {
 @pytest.mark.parametrize("name", METHODS)
 def test_streams_are_fitted_as_arrays_are(name):
     with jax.numpy_dtype_promotion("standard"):  # optax promotes integers
-        settings = {**SETTINGS, "method": METHODS[name], "batch_size": 32}
+        settings = {**BLOCKS, "method": METHODS[name]}
         if name == "Adam":  # its steps are as long where the gradient is nothing but rounding
             settings["n_candidates"] = 1
         array = hm.fit(MIXTURE, XS, **settings)
@@ -82,16 +85,16 @@ def test_memory_maps_are_read_in_parts(tmp_path):
     path = tmp_path / "xs.npy"
     np.save(path, XS)
     mapped = np.load(path, mmap_mode="r")
-    stream = hm.fit(MIXTURE, mapped, weights=WEIGHTS, batch_size=50, **SETTINGS)
-    array = hm.fit(MIXTURE, XS, weights=WEIGHTS, batch_size=50, **SETTINGS)
+    stream = hm.fit(MIXTURE, mapped, weights=WEIGHTS, **BLOCKS)
+    array = hm.fit(MIXTURE, XS, weights=WEIGHTS, **BLOCKS)
     assert_same_fits(stream, array)
     assert_close(stream.total_weight, WEIGHTS.sum())
 
 
 def test_batches_may_be_pairs_with_weights():
     pairs = list(zip(cut(XS), cut(WEIGHTS), strict=True))
-    stream = hm.fit(MIXTURE, hm.Batches(pairs, weighted=True), batch_size=40, **SETTINGS)
-    assert_same_fits(stream, hm.fit(MIXTURE, XS, weights=WEIGHTS, batch_size=40, **SETTINGS))
+    stream = hm.fit(MIXTURE, hm.Batches(pairs, weighted=True), **BLOCKS)
+    assert_same_fits(stream, hm.fit(MIXTURE, XS, weights=WEIGHTS, **BLOCKS))
 
 
 class Tensor:
@@ -106,14 +109,14 @@ class Tensor:
 
 def test_loaders_of_tensors_are_read():
     loader = [Tensor(batch) for batch in cut(XS)]
-    fit = hm.fit(MIXTURE, hm.Batches(loader), **SETTINGS)
-    assert_same_fits(fit, hm.fit(MIXTURE, XS, **SETTINGS))
+    fit = hm.fit(MIXTURE, hm.Batches(loader), **BLOCKS)
+    assert_same_fits(fit, hm.fit(MIXTURE, XS, **BLOCKS))
 
 
 def test_streams_keep_double_precision_until_they_are_standardised():
     with jax.enable_x64(False):
         moved = XS + 1e5
-        settings = {"key": KEY, "n_starts": 1, "max_steps": 5, "prior": None}
+        settings = {"key": KEY, "n_starts": 1, "n_candidates": 1, "max_steps": 5, "prior": None}
         far, near = (hm.fit(MIXTURE, hm.Batches(cut(xs)), **settings) for xs in (moved, XS))
         assert far.log_likelihood.dtype == jnp.float32
         np.testing.assert_allclose(far.history, near.history, rtol=1e-4)
@@ -123,7 +126,7 @@ def test_interrupts_between_passes_return_the_best_so_far():
     def interrupt(n_steps, objective):
         raise KeyboardInterrupt
 
-    fit = hm.fit(MIXTURE, hm.Batches(cut(XS)), callback=interrupt, **SETTINGS)
+    fit = hm.fit(MIXTURE, hm.Batches(cut(XS)), callback=interrupt, **BLOCKS)
     assert fit.result is hm.Result.INTERRUPTED and int(fit.n_steps) == 1
 
 
@@ -137,11 +140,11 @@ def test_interrupts_before_anything_is_known_are_passed_on():
         return iter(cut(XS))
 
     with pytest.raises(KeyboardInterrupt):
-        hm.fit(MIXTURE, hm.Batches(source), **SETTINGS)
+        hm.fit(MIXTURE, hm.Batches(source), **BLOCKS)
 
 
 def test_bars_show_passes_and_the_objective(capsys):
-    fit = hm.fit(MIXTURE, hm.Batches(cut(XS)), progress=True, batch_size=32, **SETTINGS)
+    fit = hm.fit(MIXTURE, hm.Batches(cut(XS)), progress=True, **BLOCKS)
     shown = capsys.readouterr().err
     assert f"{float(fit.objective):.6g} nats" in shown
     assert "moments" in shown and "pass 2" in shown
@@ -149,11 +152,11 @@ def test_bars_show_passes_and_the_objective(capsys):
 
 def test_a_monitor_sees_parameters_of_the_users_data():
     seen = []
-    settings = {**SETTINGS, "monitor": lambda n_steps, point: seen.append((n_steps, point))}
+    settings = {**BLOCKS, "monitor": lambda n_steps, point: seen.append((n_steps, point))}
     fit = hm.fit(MIXTURE, hm.Batches(cut(XS)), **settings)
     n_steps, point = seen[-1]
-    assert n_steps == int(jnp.max(fit.all_steps))
-    assert_close(MIXTURE.ravel(point), MIXTURE.ravel(fit.params))
+    assert n_steps == np.max(fit.all_steps)
+    assert_close(point, fit.params)
 
 
 # --- what is refused
@@ -201,7 +204,7 @@ def test_what_can_not_be_read_is_refused(name):
     with pytest.raises(error, match=phrase):
         data = make()
         data = hm.Batches(data) if isinstance(data, list) else data
-        hm.fit(MIXTURE, data, batch_size=32, **SETTINGS)
+        hm.fit(MIXTURE, data, **BLOCKS)
 
 
 def test_what_may_be_batches_is_not_guessed():
