@@ -8,6 +8,7 @@ import pytest
 import harmonium as hm
 from harmonium.geometry.embedding import compose
 from tests.catalogue import EMBEDDINGS
+from tests.compiled import compute
 from tests.numbers import assert_close
 
 MEAN = hm.Coordinates.MEAN
@@ -43,14 +44,19 @@ def test_translations_of_compositions_associate():
     third = hm.LocationEmbedding(diagonal)
     left = hm.ComposedEmbedding(hm.ComposedEmbedding(first, second), third)
     right = hm.ComposedEmbedding(first, hm.ComposedEmbedding(second, third))
-    point = model.initialize(jax.random.key(0))
-    shift = hm.Euclidean(2).unravel(jnp.asarray([1.0, -2.0]))
-    assert_close(left.translate(point, shift), right.translate(point, shift), 10)
-    points = jax.tree.map(lambda leaf: leaf[None], point)
-    shifts = jax.tree.map(lambda leaf: leaf[None], shift)
-    found, expected = left.translations(points, shifts), right.translations(points, shifts)
-    assert_close(found.log_partitions, expected.log_partitions)
-    assert_close(found.total(jnp.ones((1, 1))), expected.total(jnp.ones((1, 1))))
+
+    def translate(key):
+        point, shift = model.initialize(key), hm.Euclidean(2).unravel(jnp.asarray([1.0, -2.0]))
+        points, shifts = (jax.tree.map(lambda leaf: leaf[None], p) for p in (point, shift))
+        both = left.translations(points, shifts), right.translations(points, shifts)
+        totals = [translations.total(jnp.ones((1, 1))) for translations in both]
+        logs = [translations.log_partitions for translations in both]
+        return (left.translate(point, shift), right.translate(point, shift)), logs, totals
+
+    translated, logs, totals = compute(translate, jax.random.key(0))
+    assert_close(*translated, 10)
+    assert_close(*logs)
+    assert_close(*totals)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +81,23 @@ def test_covariances_of_other_lengths_do_not_embed():
 
 def test_the_embedded_normal_is_the_same_distribution(getkey):
     sub, amb = hm.Normal(2, hm.Diagonal()), hm.Normal(2)
-    point, x = sub.initialize(getkey()), jnp.asarray([0.3, -1.0])
-    embedded = hm.NormalCovarianceEmbedding(sub, amb).embed(point)
-    assert_close(amb.log_density(embedded, x), sub.log_density(point, x))
+
+    def densities(key, x):
+        point = sub.initialize(key)
+        embedded = hm.NormalCovarianceEmbedding(sub, amb).embed(point)
+        return amb.log_density(embedded, x), sub.log_density(point, x)
+
+    assert_close(*compute(densities, getkey(), np.asarray([0.3, -1.0])))
 
 
 def test_embeddings_keep_the_floating_point_type(getkey):
-    model = hm.Mixture(hm.Normal(2), 2)
-    point = jax.tree.map(lambda a: a.astype(jnp.float32), hm.Normal(2).initialize(getkey()))
-    embedded = hm.ObservableEmbedding(model).embed(point)
+    embedding = hm.ObservableEmbedding(hm.Mixture(hm.Normal(2), 2))
+
+    def embed(key):
+        point = jax.tree.map(lambda a: a.astype(jnp.float32), hm.Normal(2).initialize(key))
+        return embedding.embed(point)
+
+    embedded = jax.eval_shape(embed, getkey())
     assert {leaf.dtype for leaf in jax.tree.leaves(embedded)} == {jnp.dtype("float32")}
 
 
@@ -98,6 +112,7 @@ def test_some_statistics_must_be_distinct_and_those_of_the_family():
 
 def test_some_statistics_are_observed_one_by_one_and_in_batches():
     embedding = hm.StatisticEmbedding(hm.Dirichlet(3), (2, 0))
-    x = jnp.asarray([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
-    assert_close(embedding.observe(x[1]), np.log([0.8, 0.1]))
-    assert_close(embedding.observe(x), np.log([[0.5, 0.2], [0.8, 0.1]]))
+    xs = np.asarray([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    one, batch = compute(lambda xs: (embedding.observe(xs[1]), embedding.observe(xs)), xs)
+    assert_close(one, np.log([0.8, 0.1]))
+    assert_close(batch, np.log([[0.5, 0.2], [0.8, 0.1]]))

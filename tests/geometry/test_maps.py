@@ -7,15 +7,20 @@ import pytest
 
 import harmonium as hm
 from tests.catalogue import MANIFOLDS
+from tests.compiled import compute
 
 LATENT, OBSERVABLE = hm.Normal(2), hm.Normal(3, hm.Diagonal())
 LOCATIONS = hm.LinearMap(hm.LocationEmbedding(LATENT), hm.LocationEmbedding(OBSERVABLE))
 SHAPES = hm.LinearMap(hm.IdentityEmbedding(LATENT), hm.IdentityEmbedding(OBSERVABLE))
 
 
+XS = np.random.default_rng(2).normal(size=(4, 3))
+ZS = np.random.default_rng(3).normal(size=(4, 2))
+
+
 def random_point(manifold, seed=0, coordinates=hm.Coordinates.NATURAL):
-    vector = jax.random.normal(jax.random.key(seed), (manifold.dim,))
-    return manifold.unravel(vector, coordinates)
+    """A point of random numbers; inside of `compute`, a constant."""
+    return manifold.unravel(np.random.default_rng(seed).normal(size=manifold.dim), coordinates)
 
 
 def close(actual, expected):
@@ -24,90 +29,99 @@ def close(actual, expected):
 
 @pytest.mark.parametrize("interaction", [LOCATIONS, SHAPES], ids=["locations", "shapes"])
 def test_maps_are_the_matrices_of_their_minimal_coordinates(interaction):
-    point = random_point(interaction)
     domain, codomain = interaction.dom_emb.sub_man, interaction.cod_emb.sub_man
-    matrix = interaction.ravel(point).reshape(codomain.dim, domain.dim)
-    statistic = random_point(domain, 1, hm.Coordinates.MEAN)
-    close(codomain.ravel(interaction.apply(point, statistic)), matrix @ domain.ravel(statistic))
-    xs = jax.random.normal(jax.random.key(2), (4, 3))
-    shifts = interaction.shifts(point, xs)
-    for n in range(4):
-        observed = codomain.ravel(codomain.sufficient_statistic(xs[n]))
-        shift = jax.tree.map(lambda leaf, n=n: leaf[n], shifts)
-        close(domain.ravel(shift), matrix.T @ observed)
+
+    def look(xs):
+        point, statistic = random_point(interaction), random_point(domain, 1, hm.Coordinates.MEAN)
+        image = codomain.ravel(interaction.apply(point, statistic))
+        observed = jax.vmap(lambda x: codomain.ravel(codomain.sufficient_statistic(x)))(xs)
+        shifts = jax.vmap(domain.ravel)(interaction.shifts(point, xs))
+        return interaction.ravel(point), domain.ravel(statistic), image, observed, shifts
+
+    vector, statistic, image, observed, shifts = compute(look, XS)
+    matrix = vector.reshape(codomain.dim, domain.dim)
+    close(image, matrix @ statistic)
+    close(shifts, observed @ matrix)
 
 
 @pytest.mark.parametrize("interaction", [LOCATIONS, SHAPES], ids=["locations", "shapes"])
 def test_outer_sums_are_sums_of_outer_products(interaction):
     domain, codomain = interaction.dom_emb.sub_man, interaction.cod_emb.sub_man
-    xs = jax.random.normal(jax.random.key(2), (4, 3))
-    zs = jax.random.normal(jax.random.key(3), (4, 2))
-    weights = jnp.array([0.5, -1.0, 2.0, 0.0])
-    statistics = jax.vmap(domain.sufficient_statistic)(zs)
-    observable, total = interaction.outer_sum(xs, statistics, weights)
-    assert isinstance(observable, hm.Mean) and isinstance(total, hm.Mean)
-    family = interaction.cod_emb.amb_man
-    summed = sum(
-        w * family.ravel(family.sufficient_statistic(x)) for w, x in zip(weights, xs, strict=True)
-    )
-    close(family.ravel(observable), summed)
-    expected = sum(
-        w * np.outer(codomain.ravel(codomain.sufficient_statistic(x)), domain.ravel(s))
-        for w, x, s in zip(weights, xs, statistics, strict=True)
-    )
-    close(interaction.ravel(total), expected.reshape(-1))
+    family, weights = interaction.cod_emb.amb_man, np.array([0.5, -1.0, 2.0, 0.0])
+
+    def statistics_of(manifold, xs):
+        return jax.vmap(lambda x: manifold.ravel(manifold.sufficient_statistic(x)))(xs)
+
+    def look(xs, zs):
+        statistics = jax.vmap(domain.sufficient_statistic)(zs)
+        sums = interaction.outer_sum(xs, statistics, jnp.asarray(weights))
+        vectors = family.ravel(sums[0]), interaction.ravel(sums[1])
+        statistics = statistics_of(codomain, xs), statistics_of(domain, zs)
+        return sums, vectors, statistics_of(family, xs), statistics
+
+    sums, (observable, total), statistics, (rows, columns) = compute(look, XS, ZS)
+    assert all(isinstance(point, hm.Mean) for point in sums)
+    close(observable, weights @ statistics)
+    close(total, np.einsum("n,ni,nj->ij", weights, rows, columns).reshape(-1))
 
 
 def test_likelihoods_and_posteriors_of_a_map_agree():
     """The energy s_X(x) . Theta s_Z(z) is the same from either side."""
-    point = random_point(SHAPES)
-    x, z = jnp.array([1.0, -2.0, 0.5]), jnp.array([0.3, 0.7])
     codomain, domain = SHAPES.cod_emb.sub_man, SHAPES.dom_emb.sub_man
-    forward = SHAPES.apply(point, domain.sufficient_statistic(z))
-    (backward,) = SHAPES.shifts(point, x[None])
-    close(
-        hm.dot(forward, codomain.sufficient_statistic(x)),
-        hm.dot(backward, domain.sufficient_statistic(z)),
-    )
+
+    def energies(x, z):
+        point, statistic = random_point(SHAPES), domain.sufficient_statistic(z)
+        forward = SHAPES.apply(point, statistic)
+        (backward,) = SHAPES.shifts(point, x[None])
+        return hm.dot(forward, codomain.sufficient_statistic(x)), hm.dot(backward, statistic)
+
+    close(*compute(energies, np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.7])))
 
 
 def test_block_maps_add_their_blocks():
     blocks = MANIFOLDS["block_map"]()
-    point = random_point(blocks)
-    observable = random_point(hm.Normal(3, hm.Diagonal()), 1)
-    latent = (jnp.array([0.3, -0.2]), jnp.asarray(2))
-    both = blocks.translate_codomain(observable, point, latent)
     first, second = blocks.maps
-    separate = first.translate_codomain(observable, point.blocks[0], latent)
-    separate = second.translate_codomain(separate, point.blocks[1], latent)
-    close(
-        blocks.ravel(point),
-        np.concatenate([first.ravel(point.blocks[0]), second.ravel(point.blocks[1])]),
-    )
+
+    def look(xs, latent):
+        point = random_point(blocks)
+        vectors = blocks.ravel(point), first.ravel(point.blocks[0]), second.ravel(point.blocks[1])
+        observable = random_point(hm.Normal(3, hm.Diagonal()), 1)
+        both = blocks.translate_codomain(observable, point, latent)
+        separate = first.translate_codomain(observable, point.blocks[0], latent)
+        separate = second.translate_codomain(separate, point.blocks[1], latent)
+        prior, shifts = first.dom_emb.amb_man.zeros(), blocks.shifts(point, xs)
+        moved = blocks.translate_domain(prior, jax.tree.map(lambda leaf: leaf[0], shifts))
+        values = second.shifts(point.blocks[1], xs).values[0]
+        return vectors, (both, separate), moved, (point.blocks[0].rows[0].values, values)
+
+    latent = np.array([0.3, -0.2]), np.asarray(2)
+    (vector, *parts), (both, separate), moved, (matrix, values) = compute(look, XS, latent)
+    close(vector, np.concatenate(parts))
     close(both.location, separate.location)
     close(both.shape, separate.shape)
-    xs = jax.random.normal(jax.random.key(2), (4, 3))
-    shifts = blocks.shifts(point, xs)
-    prior = first.dom_emb.amb_man.zeros()
-    moved = blocks.translate_domain(prior, jax.tree.map(lambda leaf: leaf[0], shifts))
-    close(moved.components[0].location, xs[0] @ point.blocks[0].rows[0].values.T)
-    close(moved.components[1].values, second.shifts(point.blocks[1], xs).values[0])
+    close(moved.components[0].location, XS[0] @ matrix.T)
+    close(moved.components[1].values, values)
 
 
 def test_affine_maps_give_natural_parameters():
     affine = hm.AffineMap(OBSERVABLE, LOCATIONS)
-    point = random_point(affine)
-    z = jnp.array([0.3, 0.7])
-    result = affine.apply(point, z)
+    z = np.array([0.3, 0.7])
+
+    def look(z):
+        point = random_point(affine)
+        vector = affine.ravel(point)
+        return point, affine.apply(point, z), vector, affine.ravel(affine.unravel(vector))
+
+    point, result, vector, again = compute(look, z)
     close(result.location, point.observable.location + z @ point.interaction.rows[0].values)
     close(result.shape, point.observable.shape)
-    close(affine.ravel(affine.unravel(affine.ravel(point))), affine.ravel(point))
+    close(again, vector)
 
 
 def test_maps_adopt_points_of_the_same_statistics_only():
     point = random_point(LOCATIONS)
     fuller = hm.LinearMap(LOCATIONS.dom_emb, hm.LocationEmbedding(hm.Normal(3)))
-    adopted = fuller.adopt(point)
+    adopted = fuller.adopt(point)  # without arithmetic
     assert adopted.manifold == fuller
     close(adopted.rows[0].values, point.rows[0].values)
     with pytest.raises(TypeError, match="interacting statistics differ"):
@@ -115,14 +129,17 @@ def test_maps_adopt_points_of_the_same_statistics_only():
 
 
 def test_substitution_on_both_sides_keeps_the_energy():
-    point = random_point(LOCATIONS)
-    scale = jnp.array([[2.0, 0.5], [0.0, 1.5]])
-    z = jnp.array([0.3, 0.7])
-    replaced = LOCATIONS.substitute_domain(point, scale)
-    close(
-        LOCATIONS.apply(replaced, hm.Euclidean(2).sufficient_statistic(z)).values,
-        LOCATIONS.apply(point, hm.Euclidean(2).sufficient_statistic(scale @ z)).values,
-    )
-    factors = jnp.array([2.0, 3.0, 0.5])
-    replaced = LOCATIONS.substitute_codomain(point, factors, jnp.ones(3))
-    close(replaced.rows[0].values, point.rows[0].values * factors[None])
+    scale, factors = np.array([[2.0, 0.5], [0.0, 1.5]]), np.array([2.0, 3.0, 0.5])
+
+    def apply(point, z):
+        return LOCATIONS.apply(point, hm.Euclidean(2).sufficient_statistic(z)).values
+
+    def look(z):
+        point = random_point(LOCATIONS)
+        images = apply(LOCATIONS.substitute_domain(point, scale), z), apply(point, scale @ z)
+        replaced = LOCATIONS.substitute_codomain(point, factors, jnp.ones(3))
+        return images, replaced.rows[0].values, point.rows[0].values
+
+    images, replaced, values = compute(look, np.array([0.3, 0.7]))
+    close(*images)
+    close(replaced, values * factors[None])

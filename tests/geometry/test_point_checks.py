@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.numbers import assert_close
 
 NORMAL = hm.Normal(2)
@@ -16,16 +17,23 @@ NATURAL, MEAN = hm.Coordinates.NATURAL, hm.Coordinates.MEAN
 
 
 def _point(manifold=NORMAL, coordinates=NATURAL):
-    return manifold.unravel(jax.random.normal(jax.random.key(0), (manifold.dim,)), coordinates)
+    unravel = jax.jit(manifold.unravel, static_argnums=1)
+    return unravel(np.random.default_rng(0).normal(size=manifold.dim), coordinates)
 
 
 def _batch(n):
-    return jax.vmap(NORMAL.initialize)(jax.random.split(jax.random.key(1), n))
+    keys = jax.random.split(jax.random.key(1), n)
+    return jax.jit(jax.vmap(NORMAL.initialize))(keys)
+
+
+def _mixture():
+    return jax.jit(hm.Mixture(NORMAL, 2).initialize)(jax.random.key(0))
 
 
 def test_arithmetic_keeps_manifold_coordinates_and_dtype():
     p = _point(coordinates=MEAN)
-    for result in (p + p, p - p, 2 * p, p / 3, -p, np.float64(2) * p):
+    arithmetic = lambda p: (p + p, p - p, 2 * p, p / 3, -p, np.float64(2) * p)  # noqa: E731
+    for result in compute(arithmetic, p):
         assert result.manifold == NORMAL
         assert result.coordinates is MEAN
         assert result.location.dtype == p.location.dtype
@@ -57,11 +65,15 @@ def test_indices_are_checked():
 
 
 def test_batches_of_batches():
-    keys = jax.random.split(jax.random.key(0), (2, 3))
-    batch = jax.vmap(jax.vmap(NORMAL.initialize))(keys)
+
+    def initialize(keys):
+        batch = jax.vmap(jax.vmap(NORMAL.initialize))(keys)
+        return batch, batch[1], batch[1][2], NORMAL.initialize(keys[1, 2])
+
+    batch, row, one, expected = compute(initialize, jax.random.split(jax.random.key(0), (2, 3)))
     assert batch.batch_shape == (2, 3)
-    assert batch[1].batch_shape == (3,)
-    assert_close(batch[1][2], NORMAL.initialize(keys[1, 2]))
+    assert row.batch_shape == (3,)
+    assert_close(one, expected)
 
 
 def test_dot_refuses_what_has_no_pairing():
@@ -74,17 +86,21 @@ def test_dot_refuses_what_has_no_pairing():
         hm.dot(theta, _point(hm.Categorical(3), MEAN))
     batch = _batch(2)
     with pytest.raises(ValueError, match="single points"):
-        hm.dot(batch, jax.vmap(NORMAL.to_mean)(batch))
+        hm.dot(batch, jax.jit(jax.vmap(NORMAL.to_mean))(batch))
 
 
 def test_gradient_passes_further_arguments_on():
-    point, x = NORMAL.initialize(jax.random.key(0)), jnp.ones(2)
-    found = hm.gradient(NORMAL.log_density)(point, x)
-    assert_close(found, NORMAL.sufficient_statistic(x) - NORMAL.to_mean(point))
+
+    def both(key, x):
+        point = NORMAL.initialize(key)
+        found = hm.gradient(NORMAL.log_density)(point, x)
+        return found, NORMAL.sufficient_statistic(x) - NORMAL.to_mean(point)
+
+    assert_close(*compute(both, jax.random.key(0), np.ones(2)))
 
 
 def test_repr_names_every_part():
-    text = repr(hm.Mixture(NORMAL, 2).initialize(jax.random.key(0)))
+    text = repr(_mixture())
     for word in ("natural point of Mixture", "observable", "interaction", "rows", "latent"):
         assert word in text
     assert "batch (3,)" in repr(_batch(3))
@@ -93,7 +109,7 @@ def test_repr_names_every_part():
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
 def test_points_survive_copies_and_pickles(clone):
-    point = hm.Mixture(NORMAL, 2).initialize(jax.random.key(0))
+    point = _mixture()
     again = clone(point)
     assert again.manifold == point.manifold and again.coordinates is NATURAL
     assert_close(again, point, 0)
@@ -109,7 +125,6 @@ def test_leaves_of_the_wrong_shape_are_refused():
 
 
 def test_parts_of_other_manifolds_are_refused():
-    model = hm.Mixture(NORMAL, 2)
-    point = model.initialize(jax.random.key(0))
+    model, point = hm.Mixture(NORMAL, 2), _mixture()
     with pytest.raises(TypeError, match="consists of points of"):
         model.point(point.latent, point.interaction, point.latent)

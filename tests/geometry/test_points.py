@@ -7,9 +7,16 @@ import optax
 import pytest
 
 import harmonium as hm
+from tests.compiled import compute
 
 NORMAL = hm.Normal(2)
-POINT = NORMAL.from_mean_covariance([1.0, -1.0], [[2.0, 0.3], [0.3, 1.0]])
+# Precision [[2, 0.3], [0.3, 1]] and location (1, -1).
+POINT = hm.LocationShape(
+    jnp.asarray([1.0, -1.0]),
+    jnp.asarray([[-1.0, -0.15], [-0.15, -0.5]]),
+    NORMAL,
+    hm.Coordinates.NATURAL,
+)
 MODEL = hm.Mixture(NORMAL, 3)
 
 
@@ -19,40 +26,56 @@ def close(actual, expected):
 
 
 def test_points_form_a_vector_space():
-    close(POINT + POINT, 2 * POINT)
-    close(POINT - POINT, NORMAL.zeros())
-    close(-POINT, POINT * -1.0)
-    close(POINT / 4, 0.25 * POINT)
-    close(POINT * jnp.asarray(3.0), POINT * np.float64(3.0))
+    pairs = compute(
+        lambda point: [
+            (point + point, 2 * point),
+            (point - point, NORMAL.zeros()),
+            (-point, point * -1.0),
+            (point / 4, 0.25 * point),
+            (point * jnp.asarray(3.0), point * np.float64(3.0)),
+        ],
+        POINT,
+    )
+    for found, expected in pairs:
+        close(found, expected)
+    close(pairs[0][0].location, np.asarray([2.0, -2.0]))
 
 
 def test_batches_are_points_and_yield_points():
-    batch = jax.vmap(MODEL.initialize)(jax.random.split(jax.random.key(0), 4))
+    batch = compute(jax.vmap(MODEL.initialize), jax.random.split(jax.random.key(0), 4))
     assert batch.batch_shape == (4,)
     assert len(batch) == 4
     assert [p.batch_shape for p in batch] == [()] * 4
     close(batch[-1], batch[3])
     close(batch[1:3][0], batch[1])
     close(list(batch)[2], batch[2])
-    components = MODEL.components(batch[0])
+    components = compute(MODEL.components, batch[0])
     assert components.batch_shape == (3,)
 
 
 def test_gradients_carry_the_dual_label():
-    gradient = hm.gradient(MODEL.log_partition_function)(MODEL.initialize(jax.random.key(0)))
+    def gradients(key):
+        gradient = hm.gradient(MODEL.log_partition_function)(MODEL.initialize(key))
+        return gradient, hm.gradient(NORMAL.negative_entropy)(NORMAL.to_mean(POINT))
+
+    gradient, back = jax.eval_shape(gradients, jax.random.key(0))
     assert isinstance(gradient, hm.Mean)
     assert isinstance(gradient.interaction.rows[0], hm.Mean)
-    back = hm.gradient(NORMAL.negative_entropy)(NORMAL.to_mean(POINT))
     assert isinstance(back, hm.Natural)
 
 
 def test_points_are_pytrees_that_optimisers_take():
     optimiser = optax.sgd(1e-2)
     loss = NORMAL.log_partition_function
-    gradient = jax.grad(loss)(POINT)
+
+    def step(point):
+        gradient = jax.grad(loss)(point)
+        updates, _ = optimiser.update(gradient, optimiser.init(point), point)
+        return gradient, loss(point), loss(optax.apply_updates(point, updates))
+
+    gradient, before, after = compute(step, POINT)
     assert isinstance(gradient, hm.Natural)
-    updates, _ = optimiser.update(gradient, optimiser.init(POINT), POINT)
-    assert loss(optax.apply_updates(POINT, updates)) < loss(POINT)
+    assert after < before
 
 
 def test_coordinates_are_dual_to_each_other():
@@ -64,25 +87,33 @@ def test_coordinates_are_dual_to_each_other():
 
 
 def test_dot_pairs_in_either_order():
-    mean = NORMAL.to_mean(POINT)
+    def dots(point):
+        mean = NORMAL.to_mean(point)
+        return mean, hm.dot(point, mean), hm.dot(mean, point)
+
+    mean, *pairings = compute(dots, POINT)
     expected = sum(
         float(np.sum(np.asarray(a) * np.asarray(b)))
         for a, b in zip(jax.tree.leaves(POINT), jax.tree.leaves(mean), strict=True)
     )
-    close(hm.dot(POINT, mean), expected)
-    close(hm.dot(mean, POINT), expected)
+    close(pairings, [expected, expected])
 
 
 def test_null_and_pair():
     null = hm.Null()
     assert null.dim == 0
-    assert null.ravel(null.zeros()).shape == (0,)
     pair = hm.Pair(NORMAL, hm.Categorical(3))
     assert pair.dim == NORMAL.dim + 2
-    point = pair.unravel(jnp.arange(7.0))
-    np.testing.assert_array_equal(pair.ravel(point), np.arange(7.0))
-    component = hm.ComponentEmbedding(pair, 1)
-    np.testing.assert_array_equal(component.restrict(point).values, [5.0, 6.0])
+
+    def look():
+        point = pair.unravel(jnp.arange(7.0))
+        component = hm.ComponentEmbedding(pair, 1).restrict(point)
+        return null.ravel(null.zeros()), pair.ravel(point), component.values
+
+    empty, vector, component = compute(look)
+    assert empty.shape == (0,)
+    np.testing.assert_array_equal(vector, np.arange(7.0))
+    np.testing.assert_array_equal(component, [5.0, 6.0])
 
 
 def test_points_under_jit_show_shapes():
