@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -32,15 +31,19 @@ class Subject:
         return self.stranger_mean
 
     @functools.cached_property
+    def data(self) -> Any:
+        """One observation, and a batch of them."""
+        return _sample(self.model, jax.random.key(1), self.natural)
+
+    @property
     def x(self) -> Any:
         """One observation."""
-        return jax.tree.map(lambda leaf: leaf[0], self.xs)
+        return self.data[0]
 
-    @functools.cached_property
+    @property
     def xs(self) -> Any:
         """A batch of observations."""
-        sample = eqx.filter_jit(self.model.sample)
-        return sample(jax.random.key(1), self.natural, (N_OBSERVATIONS,))
+        return self.data[1]
 
     @functools.cached_property
     def observed(self) -> Any:
@@ -78,13 +81,35 @@ MODELS = {
 def subject(name: str) -> Subject:
     """The subject of this name, made once."""
     model = MODELS[name]()
-    natural = eqx.filter_jit(model.initialize)(jax.random.key(0))
-    mean = eqx.filter_jit(model.to_mean)(natural)
+    return Subject(model, *_points(model, jax.random.key(0)), *_strangers())
+
+
+@jax.jit
+def _points(model: Any, key: Any) -> Any:
+    """A point in natural coordinates, and in mean coordinates."""
+    natural = model.initialize(key)
+    return natural, model.to_mean(natural)
+
+
+@functools.cache
+def _strangers() -> Any:
+    """A point of another model in both coordinates."""
     stranger = hm.Normal(7)
-    standard = stranger.from_mean_covariance(jnp.zeros(7), jnp.eye(7))
-    return Subject(model, natural, mean, standard, stranger.to_mean(standard))
+
+    def points() -> Any:
+        natural = stranger.from_mean_covariance(jnp.zeros(7), jnp.eye(7))
+        return natural, stranger.to_mean(natural)
+
+    return jax.jit(points)()
 
 
+@jax.jit
+def _sample(model: Any, key: Any, natural: Any) -> Any:
+    xs = model.sample(key, natural, (N_OBSERVATIONS,))
+    return jax.tree.map(lambda leaf: leaf[0], xs), xs
+
+
+@functools.partial(jax.jit, static_argnames="n")
 def batch_of(point: Any, n: int = 3) -> Any:
     """The point n times, as a batch."""
     return jax.tree.map(lambda leaf: jnp.stack([leaf] * n), point)

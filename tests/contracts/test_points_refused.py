@@ -6,6 +6,7 @@ from typing import Any, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import harmonium as hm
@@ -29,9 +30,14 @@ def _key() -> Any:
     return jax.random.key(0)
 
 
+@jax.jit
+def _initialize(model: Any, key: Any) -> Any:
+    return model.initialize(key)
+
+
 def _mask(family: Any) -> Any:
     """Everything is observed."""
-    return jax.tree.map(lambda form: jnp.ones(form.shape, bool), family.mask)
+    return jax.tree.map(lambda form: jnp.asarray(np.ones(form.shape, bool)), family.mask)
 
 
 # For each public method that takes a point: the coordinates it wants, and a call with a point.
@@ -163,7 +169,7 @@ CHECKED = {
     ),
     "from_levels upper": (
         NATURAL,
-        lambda s, p: s.model.from_levels(s.model.lwr_hrm.initialize(_key()), p),
+        lambda s, p: s.model.from_levels(_initialize(s.model.lwr_hrm, _key()), p),
     ),
 }
 # Hooks that families implement and the methods above call: the annotations refuse the wrong
@@ -311,7 +317,7 @@ def test_batch_instead_of_a_single_point(model, name):
         "conjugation_parameters": lambda: s.model.likelihood_function(s.natural),
         "partial_conjugation": lambda: s.model.likelihood_function(s.natural),
         "from_loadings prior": lambda: s.model.prior(s.natural),
-        "from_levels lower": lambda: s.model.lwr_hrm.initialize(_key()),
+        "from_levels lower": lambda: _initialize(s.model.lwr_hrm, _key()),
         "from_levels upper": lambda: s.model.prior(s.natural),
     }.get(name, lambda: s.point(kind or NATURAL))()
     with pytest.raises(ValueError, match=r"(?s)batch.*\(3,\).*jax\.vmap"):

@@ -1,6 +1,7 @@
 """Models as values and points as pytrees: equality, hashing, copies, pickles and reprs."""
 
 import copy
+import operator
 import pickle
 import textwrap
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.contracts.subjects import MODELS, batch_of, subject
 
 COPIES = {
@@ -63,6 +65,9 @@ def test_copies_of_models_are_equal(name, kind):
     assert str(other) == str(model) and repr(other) == repr(model)
 
 
+subtract = jax.jit(operator.sub)
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("kind", COPIES)
 def test_copies_of_points_are_equal(name, kind):
@@ -72,8 +77,9 @@ def test_copies_of_points_are_equal(name, kind):
     assert other.coordinates is point.coordinates
     assert other.manifold == point.manifold
     assert eqx.tree_equal(other, point)
-    assert jax.tree.leaves(point - other)  # copies and originals combine
-    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(point - other))
+    difference = jax.tree.leaves(subtract(point, other))
+    assert difference  # copies and originals combine
+    assert all(np.all(leaf == 0) for leaf in difference)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -131,7 +137,8 @@ def _lines(text: str) -> str:
 
 
 def _normal() -> hm.Natural:
-    return hm.Normal(2, hm.Diagonal()).from_mean_covariance([1.0, 2.0], [1.0, 0.5])
+    normal = hm.Normal(2, hm.Diagonal())
+    return jax.jit(lambda: normal.from_mean_covariance([1.0, 2.0], [1.0, 0.5]))()
 
 
 def test_repr_of_a_point():
@@ -198,19 +205,24 @@ def test_repr_inside_a_compiled_function_shows_shapes():
 @pytest.mark.parametrize("name", ["normal", "categorical", "mixture", "hierarchy"])
 def test_both_kinds_of_random_keys_are_accepted(name, make):
     s = subject(name)
-    key = make(0)
-    point = s.model.initialize(key)
+    draw = lambda key, p: (s.model.initialize(key), s.model.sample(key, p, (2,)))  # noqa: E731
+    point, sample = compute(draw, make(0), s.natural)
     assert point.manifold == s.model
-    sample = s.model.sample(key, s.natural, (2,))
     assert {leaf.shape[0] for leaf in jax.tree.leaves(sample)} == {2}
 
 
 @pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey], ids=["typed", "legacy"])
 def test_both_kinds_of_random_keys_start_fits_and_chains(make):
-    s, key = subject("mixture"), make(0)
-    assert s.model.initialize_from_sample(key, s.observed).manifold == s.model
-    assert s.model.observable_sample(key, s.natural).shape == (2,)
-    assert s.model.gibbs_step(key, s.natural, s.x).observable.shape == (2,)
+    s = subject("mixture")
+
+    def run(key, point, xs, x):
+        start = s.model.initialize_from_sample(key, xs)
+        return start, s.model.observable_sample(key, point), s.model.gibbs_step(key, point, x)
+
+    start, drawn, swept = compute(run, make(0), s.natural, s.observed, s.x)
+    assert start.manifold == s.model
+    assert drawn.shape == (2,)
+    assert swept.observable.shape == (2,)
 
 
 @pytest.mark.parametrize(
@@ -228,38 +240,43 @@ def test_both_kinds_of_random_keys_start_fits_and_chains(make):
 def test_data_of_many_kinds_are_accepted(convert):
     """Data are taken in the floating point type of the parameters."""
     s = subject("mixture")
-    xs = jnp.round(s.observed * 8) / 8  # exact in all of these types
-    expected = s.model.log_observable_densities(s.natural, xs)
-    densities = s.model.log_observable_densities(s.natural, convert(xs))
-    np.testing.assert_array_equal(densities, expected)
-    assert densities.dtype == s.natural.latent.values.dtype
-    fitted = s.model.expectation_maximization(s.natural, convert(xs))
-    assert eqx.tree_equal(fitted, s.model.expectation_maximization(s.natural, xs))
+    xs = np.round(np.asarray(s.observed) * 8) / 8  # exact in all of these types
+
+    def use(point, xs):
+        densities = s.model.log_observable_densities(point, xs)
+        return densities, s.model.expectation_maximization(point, xs)
+
+    found, expected = compute(lambda p: (use(p, convert(xs)), use(p, xs)), s.natural)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[0].dtype == s.natural.latent.values.dtype
+    assert eqx.tree_equal(found[1], expected[1])
 
 
 @pytest.mark.parametrize("convert", [np.asarray, jnp.asarray, list], ids=["numpy", "jax", "list"])
 def test_integers_stand_for_real_numbers(convert):
     xs = [[0, 1], [2, 5], [3, 3], [-1, 0]]
-    normal = hm.Normal(2)
-    expected = normal.average_sufficient_statistic(jnp.asarray(xs, float))
-    assert eqx.tree_equal(normal.average_sufficient_statistic(convert(xs)), expected)
+    average = hm.Normal(2).average_sufficient_statistic
+    assert eqx.tree_equal(*compute(lambda: (average(convert(xs)), average(jnp.asarray(xs, float)))))
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int32, np.int64])
 def test_categories_of_many_integer_types(dtype):
     xs = [0, 1, 1, 0, 1]
-    binary = hm.Categorical(2)
-    point = binary.average_sufficient_statistic(np.asarray(xs, dtype))
+    point = compute(hm.Categorical(2).average_sufficient_statistic, np.asarray(xs, dtype))
     np.testing.assert_allclose(point.values, [0.6], rtol=1e-6)
 
 
 def test_points_keep_the_floating_point_type_they_are_made_with():
-    mean, covariance = jnp.zeros(2, jnp.float32), jnp.eye(2, dtype=jnp.float32)
-    point = hm.Normal(2).from_mean_covariance(mean, covariance)
-    assert point.location.dtype == point.shape.dtype == jnp.float32
-    weights = jnp.array([0.5, 0.5], jnp.float32)
-    assert hm.Categorical(2).from_probabilities(weights).values.dtype == jnp.float32
-    assert hm.Categorical(3).unravel(jnp.zeros(2, jnp.float32)).values.dtype == jnp.float32
+    def points(zeros, identity, weights):
+        return (
+            hm.Normal(2).from_mean_covariance(zeros, identity),
+            hm.Categorical(2).from_probabilities(weights),
+            hm.Categorical(3).unravel(zeros),
+        )
+
+    arrays = np.zeros(2), np.eye(2), np.array([0.5, 0.5])
+    made = compute(points, *(array.astype(np.float32) for array in arrays))
+    assert [leaf.dtype for leaf in jax.tree.leaves(made)] == [np.float32] * 4
 
 
 def test_integer_leaves_become_real_numbers():

@@ -10,6 +10,7 @@ import pytest
 import harmonium as hm
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.duality import improve_dual, solve_dual
+from tests.compiled import compute
 from tests.exponential_family.families_for_tests import Gamma, Grid
 from tests.numbers import assert_close, eps
 
@@ -24,88 +25,123 @@ POINTS = {
 }
 
 
-@pytest.fixture(params=POINTS)
-def solved(request):
-    family, values = POINTS[request.param]
-    point = family.unravel(jnp.asarray(values, float))
-    return family, point, family.to_mean(point)
-
-
 # The solver stops where Newton's decrement is below eps**0.6, and the last step squares it; what
 # remains is rounding, times the condition number of the Fisher information, up to 1e5 here.
 UNITS = 1e6
 
 
-def test_it_finds_the_point_with_the_given_mean(solved):
-    family, point, mean = solved
+@pytest.fixture(params=POINTS)
+def given(request):
+    family, values = POINTS[request.param]
+    return family, np.asarray(values, float)
+
+
+def _solve(family, values):
+    """A point, its mean, the solution for that mean, and the mean of the solution."""
+    point = family.unravel(values)
+    mean = family.to_mean(point)
     found = family.to_natural(mean)
+    return point, mean, found, family.to_mean(found)
+
+
+solve = jax.jit(_solve)
+
+
+def test_it_finds_the_point_with_the_given_mean(given):
+    point, mean, found, again = jax.device_get(solve(*given))
     assert isinstance(found, hm.Natural)
-    assert_close(family.to_mean(found), mean, 1e3)
+    assert_close(again, mean, 1e3)
     assert_close(found, point, UNITS)
 
 
-def test_it_finds_the_same_point_by_conjugate_gradients(solved, monkeypatch):
-    family, point, mean = solved
+@pytest.fixture
+def conjugate_gradients(monkeypatch):
+    """Solves Newton systems by conjugate gradients, without what was compiled to solve them."""
     monkeypatch.setattr(duality, "NEWTON_DIM", 0)
-    found = family.to_natural(mean)
-    # Inexact Newton steps converge linearly at the end, to what the decrement tells.
-    assert_close(family.to_mean(found), mean, 1e3, power=0.6)
-    assert_close(found, point, 1e4, power=0.6)
+    duality._descend.clear_cache()
+    yield
+    duality._descend.clear_cache()
+
+
+def test_it_finds_the_same_points_by_conjugate_gradients(conjugate_gradients):
+    for family in (GRID, GAMMA):
+        values = np.stack([np.asarray(v, float) for f, v in POINTS.values() if f == family])
+        program = jax.jit(lambda values, family=family: _solve(family, values))
+        # Inexact Newton steps converge linearly at the end, to what the decrement tells.
+        for one in values:
+            point, mean, found, again = jax.device_get(program(one))
+            assert_close(again, mean, 1e3, power=0.6)
+            assert_close(found, point, 1e4, power=0.6)
 
 
 def test_it_solves_batches_at_once():
-    vectors = jnp.asarray([[0.5, -1.0, 2.0], [-4.0, 3.0, 8.0], [0.0, 0.0, 0.0]])
-    points = jax.vmap(GRID.unravel)(vectors)
-    found = jax.vmap(lambda mean: GRID.to_natural(mean))(jax.vmap(GRID.to_mean)(points))
+    vectors = np.asarray([[0.5, -1.0, 2.0], [-4.0, 3.0, 8.0], [0.0, 0.0, 0.0]])
+    points, _, found, _ = compute(jax.vmap(lambda vector: solve(GRID, vector)), vectors)
     assert_close(found, points, UNITS)
 
 
 def test_it_agrees_with_the_closed_form_of_the_normal(getkey):
-    for _ in range(3):
-        mean = NORMAL.to_mean(NORMAL.initialize(getkey()))
+    def both(key):
+        mean = NORMAL.to_mean(NORMAL.initialize(key))
         start = NORMAL.from_mean_covariance(jnp.zeros(2), jnp.eye(2))
-        assert_close(solve_dual(NORMAL, mean, start), NORMAL.to_natural(mean), 1e4)
+        return solve_dual(NORMAL, mean, start), NORMAL.to_natural(mean)
+
+    program = jax.jit(both)
+    for _ in range(3):
+        assert_close(*jax.device_get(program(getkey())), 1e4)
 
 
 def test_steps_that_leave_the_cone_are_damped():
     # From here, the first full Newton step ends at an indefinite precision.
-    start = NORMAL.from_mean_covariance(jnp.zeros(2), jnp.eye(2))
-    point = NORMAL.from_mean_covariance(jnp.asarray([5.0, -3.0]), jnp.diag(jnp.asarray([9.0, 0.1])))
-    mean = NORMAL.to_mean(point)
-    matrix = NORMAL.fisher_matrix(start)
-    residual = NORMAL.ravel(mean) - NORMAL.ravel(NORMAL.to_mean(start))
-    undamped = NORMAL.unravel(NORMAL.ravel(start) + jnp.linalg.solve(matrix, residual))
-    assert not bool(NORMAL.in_domain(undamped))
-    assert_close(solve_dual(NORMAL, mean, start), point, UNITS)
+    def look(mean, variances):
+        start = NORMAL.from_mean_covariance(jnp.zeros(2), jnp.eye(2))
+        point = NORMAL.from_mean_covariance(mean, jnp.diag(variances))
+        mean = NORMAL.to_mean(point)
+        matrix = NORMAL.fisher_matrix(start)
+        residual = NORMAL.ravel(mean) - NORMAL.ravel(NORMAL.to_mean(start))
+        undamped = NORMAL.unravel(NORMAL.ravel(start) + jnp.linalg.solve(matrix, residual))
+        return NORMAL.in_domain(undamped), solve_dual(NORMAL, mean, start), point
+
+    inside, found, point = compute(look, np.asarray([5.0, -3.0]), np.asarray([9.0, 0.1]))
+    assert not inside
+    assert_close(found, point, UNITS)
 
 
-def _objective(family, mean, point):
-    return float(hm.dot(point, mean) - family.log_partition_function(point))
+@jax.jit
+def improve(family, values):
+    """Values of the objective after some steps, and where a start at the solution ends."""
+    point = family.unravel(values)
+    mean, start = family.to_mean(point), family.unravel(jnp.asarray([0.1, -1.0, 0.3][: family.dim]))
+    steps = [start, *(improve_dual(family, mean, start, n) for n in (1, 2, 5))]
+    objectives = [hm.dot(p, mean) - family.log_partition_function(p) for p in steps]
+    return objectives, point, (improve_dual(family, mean, point, 1), family.to_natural(mean, point))
 
 
-def test_improving_climbs_and_a_start_at_the_solution_stays(solved):
-    family, point, mean = solved
-    start = family.unravel(jnp.asarray([0.1, -1.0, 0.3][: family.dim]))
-    values = [_objective(family, mean, start)]
-    values += [_objective(family, mean, improve_dual(family, mean, start, n)) for n in (1, 2, 5)]
+def test_improving_climbs_and_a_start_at_the_solution_stays(given):
+    values, point, stays = jax.device_get(improve(*given))
     # Each value is the difference of two numbers, whose rounding may hide what the last step wins.
     slack = 1e2 * eps() * (1 + max(map(abs, values)))
     assert all(b >= a - slack for a, b in itertools.pairwise(values))
     assert values[1] > values[0] + slack
-    assert_close(improve_dual(family, mean, point, 1), point, UNITS)
-    assert_close(family.to_natural(mean, point), point, UNITS)
+    for found in stays:
+        assert_close(found, point, UNITS)
 
 
-def test_a_start_saves_steps(solved, monkeypatch):
-    family, point, mean = solved
+@jax.jit
+def solve_from_near(family, values):
+    """The solution from a start that is near, and the point itself."""
+    point, near = family.unravel(values), family.unravel(values * (1 + 1e-3))
+    return family.to_natural(family.to_mean(point), near), point
+
+
+def test_a_start_saves_steps(given, monkeypatch):
     monkeypatch.setattr(duality, "MAX_STEPS", 2)
-    near = family.unravel(family.ravel(point) * (1 + 1e-3))
-    assert_close(family.to_natural(mean, near), point, 1e3, power=0.5)
+    assert_close(*jax.device_get(solve_from_near(*given)), 1e3, power=0.5)
 
 
 def test_it_says_so_if_the_steps_run_out(monkeypatch):
+    mean = solve(GRID, np.asarray([-4.0, 3.0, 8.0]))[1]
     monkeypatch.setattr(duality, "MAX_STEPS", 2)
-    mean = GRID.to_mean(GRID.unravel(jnp.asarray([-4.0, 3.0, 8.0])))
     with pytest.raises(ValueError, match="did not converge"):
         GRID.to_natural(mean)
 
@@ -130,63 +166,84 @@ def _solution(family, vector):
     return family.ravel(family.to_natural(family.unravel(vector, MEAN)))
 
 
-@pytest.mark.parametrize("newton_dim", [1000, 0], ids=["newton", "conjugate_gradients"])
-@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev], ids=["forward", "reverse"])
+def _jacobians(family, values):
+    """The Jacobians of the solution, forwards and backwards, and the inverse of theirs."""
+    point = family.unravel(values)
+    vector, solution = family.ravel(family.to_mean(point)), lambda v: _solution(family, v)
+    jacobians = [mode(solution)(vector) for mode in (jax.jacfwd, jax.jacrev)]
+    return jacobians, family.fisher_matrix(point)
+
+
 @pytest.mark.parametrize("name", ["grid", "gamma"])
-def test_derivatives_are_those_of_the_solution(name, mode, newton_dim, monkeypatch):
-    monkeypatch.setattr(duality, "NEWTON_DIM", newton_dim)
-    family, values = POINTS[name]
-    point = family.unravel(jnp.asarray(values, float))
-    vector = family.ravel(family.to_mean(point))
-    jacobian = mode(lambda v: _solution(family, v))(vector)
-    inverse = np.linalg.inv(np.asarray(family.fisher_matrix(point), float))
-    assert_close(jacobian, inverse, 1e4, power=0.6)
+def test_derivatives_are_those_of_the_solution(name):
+    _assert_derivatives(*POINTS[name])
+
+
+@pytest.mark.parametrize("name", ["grid", "gamma"])
+def test_derivatives_by_conjugate_gradients_are_the_same(name, conjugate_gradients):
+    _assert_derivatives(*POINTS[name])
+
+
+def _assert_derivatives(family, values):
+    jacobians, fisher = compute(lambda v: _jacobians(family, v), np.asarray(values, float))
+    for jacobian in jacobians:
+        assert_close(jacobian, np.linalg.inv(fisher), 1e4, power=0.6)
 
 
 def test_derivatives_match_differences():
     family, values = POINTS["gamma"]
-    vector = family.ravel(family.to_mean(family.unravel(jnp.asarray(values, float))))
     step = eps() ** (1 / 3)
-    jacobian = jax.jacrev(lambda v: _solution(family, v))(vector)
-    for i, direction in enumerate(jnp.eye(2)):
-        ahead = _solution(family, vector + step * direction)
-        behind = _solution(family, vector - step * direction)
-        assert_close((ahead - behind) / (2 * step), jacobian[:, i], 1e3, power=2 / 3)
+
+    def look(values):
+        vector, solution = family.ravel(family.to_mean(family.unravel(values))), _solution
+        around = vector[None] + step * jnp.concatenate([jnp.eye(2), -jnp.eye(2)])
+        jacobian = jax.jacrev(lambda v: solution(family, v))(vector)
+        return jacobian, jax.vmap(lambda v: solution(family, v))(around)
+
+    jacobian, solutions = compute(look, np.asarray(values, float))
+    for i in range(2):
+        difference = (solutions[i] - solutions[2 + i]) / (2 * step)
+        assert_close(difference, jacobian[:, i], 1e3, power=2 / 3)
 
 
 def test_second_derivatives_exist():
     # The Hessian of the negative entropy is the inverse of the Fisher information.
-    point = GRID.unravel(jnp.asarray([0.5, -1.0, 2.0]))
-    vector = GRID.ravel(GRID.to_mean(point))
+    def look(values):
+        point = GRID.unravel(values)
+        negative_entropy = lambda v: GRID.negative_entropy(GRID.unravel(v, MEAN))  # noqa: E731
+        hessian = jax.jacfwd(jax.grad(negative_entropy))(GRID.ravel(GRID.to_mean(point)))
+        return hessian, GRID.fisher_matrix(point)
 
-    def negative_entropy(v):
-        return GRID.negative_entropy(GRID.unravel(v, MEAN))
-
-    hessian = jax.jacfwd(jax.grad(negative_entropy))(vector)
-    inverse = np.linalg.inv(np.asarray(GRID.fisher_matrix(point), float))
-    assert_close(hessian, inverse, 1e4, power=0.6)
+    hessian, fisher = compute(look, np.asarray([0.5, -1.0, 2.0]))
+    assert_close(hessian, np.linalg.inv(fisher), 1e4, power=0.6)
 
 
 def test_a_family_without_closed_forms_has_all_that_is_derived(getkey):
-    point, other = GRID.initialize(getkey()), GRID.initialize(getkey())
-    nodes = jnp.arange(7)
-    densities = np.asarray(GRID.log_densities(point, nodes), float)
+    nodes, mixture = np.arange(7), hm.Mixture(GRID, 2)
+
+    def look(key, other_key, mixture_key):
+        points = GRID.initialize(key), GRID.initialize(other_key)
+        params = mixture.initialize(mixture_key)
+        step = mixture.expectation_maximization(params, nodes)
+        return {
+            "densities": [GRID.log_densities(point, nodes) for point in points],
+            "divergence": GRID.relative_entropy(*points),
+            "observable": mixture.log_observable_densities(params, nodes),
+            "climbs": [mixture.average_log_observable_density(p, nodes) for p in (params, step)],
+        }
+
+    found = compute(look, getkey(), getkey(), getkey())
+    densities, others = found["densities"]
     assert np.sum(np.exp(densities)) == pytest.approx(1, abs=1e2 * eps())
-    others = np.asarray(GRID.log_densities(other, nodes), float)
-    divergence = np.sum(np.exp(densities) * (densities - others))
-    assert_close(GRID.relative_entropy(point, other), divergence)
-    mixture = hm.Mixture(GRID, 2)
-    params = mixture.initialize(getkey())
-    total = np.exp(np.asarray(mixture.log_observable_densities(params, nodes), float)).sum()
-    assert total == pytest.approx(1, abs=1e2 * eps())
-    step = mixture.expectation_maximization(params, nodes)
-    before = mixture.average_log_observable_density(params, nodes)
-    assert mixture.average_log_observable_density(step, nodes) > before
+    assert_close(found["divergence"], np.sum(np.exp(densities) * (densities - others)))
+    assert np.exp(found["observable"]).sum() == pytest.approx(1, abs=1e2 * eps())
+    before, after = found["climbs"]
+    assert after > before
 
 
 def test_fisher_takes_single_points_of_the_family():
-    point = NORMAL.initialize(jax.random.key(0))
-    batch = jax.vmap(NORMAL.initialize)(jax.random.split(jax.random.key(0), 2))
+    batch = jax.jit(jax.vmap(NORMAL.initialize))(jax.random.split(jax.random.key(0), 2))
+    point = jax.jit(NORMAL.initialize)(jax.random.key(0))
     with pytest.raises(ValueError, match=r"jax\.vmap"):
         NORMAL.fisher_matrix(batch)
     with pytest.raises(TypeError, match="expected a"):
