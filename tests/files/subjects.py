@@ -23,10 +23,12 @@ def random_point(manifold: Any, coordinates: hm.Coordinates, dtype: Any, batch: 
 def some_fit(model: Any, dtype: Any = np.float64) -> hm.Fit:
     """A fit of two starts and four steps, of which three were taken."""
     starts = random_point(model, hm.Coordinates.NATURAL, dtype, (2,))
-    histories = jnp.asarray([[-3, -2, -1, np.nan], [-3.5, -2.5, -2, np.nan]], dtype)
-    values, steps, codes = histories[:, 2], jnp.asarray([3, 3]), jnp.asarray([1, 5])
-    best = starts[0], values[0], values[0], histories[0], steps[0], codes[0]
-    return hm.Fit(*best, starts, values, histories, steps, codes, jnp.asarray(150, dtype))
+    histories = np.asarray([[-3, -2, -1, np.nan], [-3.5, -2.5, -2, np.nan]], dtype)
+    values, steps, codes = histories[:, 2], np.asarray([3, 3]), np.asarray([1, 5])
+    first = [jax.tree.map(lambda leaf: leaf[0], a) for a in (starts, values, histories)]
+    best = first[0], first[1], first[1], first[2], steps[0], codes[0]
+    fit = *best, starts, values, histories, steps, codes, np.asarray(150, dtype)
+    return hm.Fit(*jax.tree.map(jnp.asarray, fit))
 
 
 def bits(tree: Any) -> tuple:

@@ -14,7 +14,7 @@ import pytest
 
 import harmonium as hm
 from harmonium.files import container, structure
-from tests.catalogue import CATALOGUE, EMBEDDINGS, MANIFOLDS
+from tests.catalogue import CATALOGUE, EMBEDDINGS, FAMILIES, MANIFOLDS
 from tests.files.subjects import bits, random_point, some_fit
 
 NATURAL, MEAN = hm.Coordinates.NATURAL, hm.Coordinates.MEAN
@@ -37,18 +37,31 @@ def through_file(path, value, **settings):
     return hm.load(path, **settings)
 
 
-@pytest.mark.parametrize("name", CATALOGUE | MANIFOLDS)
-def test_models_and_their_points(name, path, dtype):
-    model = (CATALOGUE | MANIFOLDS)[name]()
+def _assert_round_trip(path, model, dtypes):
+    """That a model, a point in each of its coordinates and a batch are loaded as they were."""
+    pairs = zip(hm.Coordinates, dtypes, strict=True)
     saved = {
         "model": model,
-        "points": [random_point(model, kind, dtype) for kind in hm.Coordinates],
-        "batch": random_point(model, NATURAL, dtype, (2, 3)),
+        "points": [random_point(model, kind, dtype) for kind, dtype in pairs],
+        "batch": random_point(model, NATURAL, dtypes[0], (2, 3)),
     }
     loaded = through_file(path, saved)
     assert bits(loaded) == bits(saved)
     assert loaded["model"] == model and type(loaded["model"]) is type(model)
     assert [point.coordinates for point in loaded["points"]] == list(hm.Coordinates)
+
+
+@pytest.mark.parametrize("name", CATALOGUE | MANIFOLDS)
+def test_models_and_their_points(name, path):
+    with jax.enable_x64(True):
+        _assert_round_trip(path, (CATALOGUE | MANIFOLDS)[name](), (np.float64, np.float32))
+
+
+# A file holds the leaves of points one by one: those of harmoniums are those of families.
+@pytest.mark.parametrize("name", FAMILIES)
+def test_points_where_there_is_no_double_precision(name, path):
+    with jax.enable_x64(False):
+        _assert_round_trip(path, FAMILIES[name](), (np.float32, np.float32))
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)
