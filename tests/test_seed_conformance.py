@@ -15,6 +15,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.oracles import dense
 
 FULL, DIAGONAL, SCALE = hm.PositiveDefinite(), hm.Diagonal(), hm.Scale()
@@ -62,7 +63,8 @@ def assert_equal(first, second):
 def random_mean(manifold, seed):
     """Any point in mean coordinates: projection does not ask whether it is attained."""
     rng = np.random.default_rng(seed)
-    return manifold.unravel(jnp.asarray(rng.normal(size=manifold.dim)), hm.Coordinates.MEAN)
+    vector = rng.normal(size=manifold.dim)
+    return jax.jit(lambda vector: manifold.unravel(vector, hm.Coordinates.MEAN))(vector)
 
 
 # --- "class ObservableEmbedding(hrm_man: Harmonium[Observable, Posterior])"
@@ -286,9 +288,9 @@ def joint_sample(model, point, seed, count=8):
     while isinstance(model, hm.Harmonium):
         sizes.append(model.obs_man.data_dim)
         model = model.pst_man
-    sample = jnp.asarray(categories)
+    sample = categories
     for level in reversed(np.split(np.stack(rows), np.cumsum(sizes)[:-1], axis=1)):
-        sample = hm.Joint(jnp.asarray(level), sample)
+        sample = hm.Joint(level, sample)
     return sample
 
 
@@ -326,21 +328,24 @@ def test_a_hierarchy_made_of_given_levels_has_their_densities():
     model = hierarchy(3, FULL)
     upper = model.upr_hrm
     mixture = upper.upr_hrm
-    components = jax.vmap(mixture.obs_man.from_moments)(
-        jnp.asarray(means), jnp.asarray(covariances)
-    )
-    point = model.from_levels(
-        model.lwr_hrm.from_loadings(*levels[0]),
-        upper.from_levels(
-            upper.lwr_hrm.from_loadings(*levels[1]), mixture.from_components(components, weights)
-        ),
-    )
+
+    @jax.jit
+    def build(levels, means, covariances, weights):
+        components = jax.vmap(mixture.obs_man.from_moments)(means, covariances)
+        upper_levels = (
+            upper.lwr_hrm.from_loadings(*levels[1]),
+            mixture.from_components(components, weights),
+        )
+        lower = model.lwr_hrm.from_loadings(*levels[0])
+        return model.from_levels(lower, upper.from_levels(*upper_levels))
+
+    point = build(levels, means, covariances, weights)
     noise = [(w, b, np.diag(s) if s.ndim == 1 else s) for w, b, s in levels]
     chain = dense.Chain(noise, dense.Gaussians(weights, means, covariances))
     sample = eqx.filter_jit(lambda m, p: m.sample(jax.random.key(23), p, (8,)))(model, point)
     expected = sum(factors(chain, sample))
     np.testing.assert_allclose(log_densities(model, point, sample), expected, rtol=1e-9)
-    first = jax.tree.map(lambda leaf: leaf[0], sample)
+    first = jax.tree.map(lambda leaf: np.asarray(leaf)[0], sample)
     one = eqx.filter_jit(lambda m, p, x: m.log_density(p, x))(model, point, first)
     np.testing.assert_allclose(one, expected[0], rtol=1e-9)
 
@@ -352,24 +357,30 @@ def test_conjugation_recurses(name):
     the observable slot of the upper one.
     """
     model = hierarchy(*HIERARCHIES[name])
-    point = dense.random_point(model, seed=24)
     lower = model.lwr_hrm
-    lower_point = lower.point(
-        point.observable, lower.int_man.adopt(point.interaction), lower.pst_man.zeros()
-    )
-    rho, chi = model.conjugation_parameters(model.likelihood_function(point))
-    lower_rho, lower_chi = lower.conjugation_parameters(lower.likelihood_function(lower_point))
+    ys = [np.random.default_rng(25 + s).normal(size=lower.pst_man.data_dim) for s in range(3)]
+
+    def conjugate(point, ys):
+        interaction = lower.int_man.adopt(point.interaction)
+        lower_point = lower.point(point.observable, interaction, lower.pst_man.zeros())
+        own = model.conjugation_parameters(model.likelihood_function(point))
+        rho, chi = lower.conjugation_parameters(lower.likelihood_function(lower_point))
+
+        def both_sides(y):
+            left = lower.obs_man.log_partition_function(lower.likelihood_at(lower_point, y))
+            return left, hm.dot(rho, lower.prr_man.sufficient_statistic(y)) + chi
+
+        return own, (rho, chi), jax.vmap(both_sides)(ys)
+
+    found = compute(conjugate, dense.random_point(model, seed=24), np.stack(ys))
+    (rho, chi), (lower_rho, lower_chi), (left, right) = found
     assert rho.manifold == model.prr_upr_hrm
     assert_equal(rho.observable, lower_rho)
     assert not any(np.any(leaf) for leaf in leaves(rho.interaction) + leaves(rho.latent))
     np.testing.assert_array_equal(chi, lower_chi)
 
     # And they do what conjugation means: psi(theta_X + Theta s(z)) = rho . s(z) + chi.
-    for seed in range(3):
-        y = jnp.asarray(np.random.default_rng(25 + seed).normal(size=lower.pst_man.data_dim))
-        left = lower.obs_man.log_partition_function(lower.likelihood_at(lower_point, y))
-        right = hm.dot(lower_rho, lower.prr_man.sufficient_statistic(y)) + lower_chi
-        np.testing.assert_allclose(left, right, rtol=1e-10)
+    np.testing.assert_allclose(left, right, rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["2-symmetric", "3-diagonal", "4-symmetric", "4-scale"])
@@ -382,13 +393,21 @@ def test_natural_parameters_recurse(name):
     model = hierarchy(depth, structure)
     point = dense.random_point(model, seed=26)
     joint = dense.gaussians(model, point)
+
+    def ladder(point):
+        own, levels = model, []
+        for _ in range(1, depth):
+            prior = own.prior(point)
+            _, chi = own.conjugation_parameters(own.likelihood_function(point))
+            left = own.log_partition_function(point)
+            levels.append((prior, left, own.prr_man.log_partition_function(prior) + chi))
+            own, point = own.prr_man, prior
+        return levels, own.pst_man.probabilities(own.prior(point))
+
+    levels, weights = compute(ladder, point)
     start = 0
-    for level in range(1, depth):
-        prior = model.prior(point)
+    for level, (prior, left, right) in enumerate(levels, start=1):
         assert isinstance(prior, hm.Natural)
-        _, chi = model.conjugation_parameters(model.likelihood_function(point))
-        left = model.log_partition_function(point)
-        right = model.prr_man.log_partition_function(prior) + chi
         np.testing.assert_allclose(left, right, rtol=1e-12)
 
         start += model.obs_man.data_dim
@@ -399,7 +418,6 @@ def test_natural_parameters_recurse(name):
         np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-9)
         np.testing.assert_allclose(found.means, expected.means, rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(found.covariances, expected.covariances, rtol=1e-9, atol=1e-11)
-    weights = model.pst_man.probabilities(model.prior(point))
     np.testing.assert_allclose(weights, joint.weights, rtol=1e-9)
 
 
@@ -453,7 +471,7 @@ def test_a_hierarchy_is_one_pytree_to_vmap_and_grad_over():
     """
     model = hierarchy(3, DIAGONAL)
     points = [dense.random_point(model, seed=31 + i) for i in range(3)]
-    batch = jax.tree.map(lambda *rows: jnp.stack(rows), *points)
+    batch = jax.tree.map(lambda *rows: np.stack(rows), *points)
     assert batch.batch_shape == (3,)
     assert batch.manifold == model
     xs = np.random.default_rng(34).normal(size=(6, 5))
@@ -465,7 +483,7 @@ def test_a_hierarchy_is_one_pytree_to_vmap_and_grad_over():
         )
         return over_points(batch, xs)
 
-    values, gradients = values_and_gradients(model, batch, jnp.asarray(xs))
+    values, gradients = values_and_gradients(model, batch, xs)
     expected = [dense.observable(model, p).log_densities(xs).mean() for p in points]
     np.testing.assert_allclose(values, expected, rtol=1e-9)
     assert jax.tree.structure(gradients) == jax.tree.structure(batch)
@@ -474,7 +492,7 @@ def test_a_hierarchy_is_one_pytree_to_vmap_and_grad_over():
         assert np.isfinite(gradient).all()
         assert np.abs(gradient).max() > 0
 
-    moved = jax.tree.map(lambda p, g: p + 1e-3 * g, batch, gradients)
-    again, _ = values_and_gradients(model, moved, jnp.asarray(xs))
+    moved = jax.tree.map(lambda p, g: p + 1e-3 * np.asarray(g), batch, gradients)
+    again, _ = values_and_gradients(model, moved, xs)
     assert np.all(np.asarray(again) > np.asarray(values))
     assert not jax.tree.leaves(model)
