@@ -15,7 +15,7 @@ BENCH := $(VENV)/.installed-bench
 DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench docs docs-serve docs-test clean
+.PHONY: help demo test test-quick lint format bench docs docs-serve docs-test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ demo: $(DEMO) ## run examples/quickstart.py
 
 test: $(DEV) ## run the tests (WORKERS, PYTEST_ARGS)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+test-quick: $(DEV) ## run a few minutes of them: every file, of models only representatives
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not whole" $(PYTEST_ARGS)
 
 lint: $(DEV) ## check style and types, change nothing
 	$(BIN)/python -m ruff check .
@@ -50,7 +53,7 @@ docs-test: docs ## test the site in Chromium, which is installed where Debian la
 	$(BIN)/python -m pytest docs/tests
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis examples/output
+	rm -rf $(VENV) build dist .jax_cache .pytest_cache .ruff_cache .hypothesis examples/output
 	find $(wildcard src tests examples benchmarks docs) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/pyvenv.cfg

@@ -2,6 +2,9 @@
 
 A new family or model adds a line here, and every law that applies to it is then tested. Entries are
 small: a law must hold in two dimensions, and what fails in ten usually fails in two.
+
+`REPRESENTATIVES` are what `make test-quick` runs. `VARIATIONS` differ from another entry in one
+respect, which is named: the laws run for them that this respect could break.
 """
 
 from collections.abc import Callable
@@ -199,6 +202,62 @@ def _sharing(interaction: bool) -> hm.MixtureOf:
 
 
 CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES | MIXTURES_OF_HARMONIUMS
+
+# Of each kind one, for which everything runs in both floating point types, and by itself is quick.
+REPRESENTATIVES = (
+    "normal",
+    "categorical_4",
+    "gamma",
+    "product",
+    "linear_diagonal_full",
+    "linear_full_diagonal",
+    "mixture_full",
+    "mixture_product",
+    "hierarchy_2",
+    "tree",
+    "mixture_of_factor_analyses",
+)
+
+# Entries that differ from one above in one respect, and in which.
+VARIATIONS = {
+    "normal_1": "one dimension, where shapes broadcast",
+    "normal_diagonal_1": "one dimension, where shapes broadcast",
+    "normal_scale_1": "one dimension, where shapes broadcast",
+    "normal_identity_1": "one dimension, where shapes broadcast",
+    "categorical_2": "a single parameter",
+    "replicated_categorical": "replicas of integers",
+    "linear_full_full": "noise with correlations",
+    "linear_scale_full": "noise of one variance",
+    "linear_diagonal_diagonal": "independent noise, posterior without correlations",
+    "linear_scale_diagonal": "noise of one variance, posterior without correlations",
+    "linear_identity_diagonal": "unit noise, posterior without correlations",
+    "linear_full_scale": "noise with correlations, posterior of one variance",
+    "linear_diagonal_scale": "independent noise, posterior of one variance",
+    "linear_identity_scale": "unit noise, posterior of one variance",
+    "mixture_diagonal": "components without correlations",
+    "mixture_scale": "components of one variance",
+    "mixture_identity": "components of unit variance",
+    "mixture_com_poisson": "components whose mean has no formula",
+    "mixture_tied_scale": "a shared covariance of one number",
+    "hierarchy_2_full": "a posterior with correlations, given by name",
+    "hierarchy_2_scale": "components of one variance at the top",
+    "hierarchy_2_tied": "components that share their covariance at the top",
+    "hierarchy_4": "a level more",
+    "hierarchy_2_posterior_diagonal": "a posterior without correlations",
+    "hierarchy_3_posterior_diagonal": "posteriors without correlations at two levels",
+    "hierarchy_3_posterior_scale": "posteriors of one variance at two levels",
+    "parallel_diagonal": "views with a posterior without correlations",
+    "parallel_mixtures": "views of a category",
+    "views_of_a_mixture": "views with a level above them",
+    "tree_posterior_diagonal": "a posterior without correlations in one branch",
+    "tree_of_normals": "a normal root",
+    "tree_uneven": "a posterior with correlations",
+    "mixture_of_one_noise": "noise that is shared",
+    "mixture_of_one_interaction": "loadings that are shared",
+    "mixture_of_posterior_diagonal": "a posterior without correlations",
+    "mixture_of_hierarchies": "a mixture under a mixture",
+    "parallel_mixtures_of": "two mixtures of harmoniums over one latent",
+}
 
 # Manifolds without a partition function, to which laws of coordinates and statistics apply.
 MANIFOLDS: dict[str, Callable[[], Any]] = {

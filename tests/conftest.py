@@ -7,6 +7,7 @@ laws, of which most run in both.
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Threads of BLAS beside those of pytest-xdist mostly wait for each other.
@@ -17,6 +18,8 @@ os.environ.setdefault("PJRT_NPROC", "16")
 
 import jax
 import pytest
+
+from tests.costs import Costs
 
 PRECISION = int(os.environ.get("HARMONIUM_PRECISION", "64"))
 if PRECISION not in (32, 64):
@@ -30,6 +33,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # The tests compile thousands of small functions and call each a few times. This compiles them twice
 # as fast as what makes them run fast.
 jax.config.update("jax_disable_most_optimizations", True)
+# What was compiled is kept for the next run, but for programs that call back into Python, as those
+# with `eqx.error_if` do, which JAX does not keep.
+if "CI" not in os.environ:
+    jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".jax_cache"))
+    jax.config.update("jax_compilation_cache_max_size", 2**30)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
 QUICK_FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
@@ -57,7 +67,19 @@ def getkey():
 def pytest_configure(config):
     if "XLA_FLAGS" not in os.environ:  # workers inherit them
         compile_quickly()
+    config.pluginmanager.register(Costs())
     config.addinivalue_line("markers", "xdist_group(name): run on one worker, see pytest-xdist")
-    # Laws share what they compile for a model: with xdist, keep the tests of a model on one worker.
+    config.addinivalue_line("markers", "whole: left out by `make test-quick`")
+    config.addinivalue_line("markers", "computes(function, inputs): what a law computes of a case")
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
+
+
+def pytest_collection_modifyitems(items):
+    """Keeps the tests of a file, which share what they compile, on one worker of pytest-xdist.
+
+    Laws share it for a model, wherever they are.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))

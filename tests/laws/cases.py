@@ -1,6 +1,8 @@
-"""One entry of the catalogue in one floating point type, with what most laws need of it.
+"""One entry of the catalogue in one floating point type, and what the laws compute of it.
 
-Everything that takes compiling is computed once a case and kept; laws run case by case.
+A law is a test with a computation. Compiling is what takes long: the computations of a file of laws
+are one program a case, what all of them start from is another, and the tests compare in NumPy. One
+program for all laws would take longer, as the time of compiling grows faster than programs do.
 """
 
 import functools
@@ -13,82 +15,146 @@ import numpy as np
 import pytest
 
 import harmonium as hm
-from tests.catalogue import CATALOGUE, FAMILIES
+from tests.catalogue import CATALOGUE, FAMILIES, REPRESENTATIVES, VARIATIONS
+from tests.compiled import compute
 
 N_DRAWS = 4000
 N_DATA = 23
+N_STEPS = 6
 
 
-class Case:
-    """A model of the catalogue, two points of it, and samples of the first."""
+class Given:
+    """What laws start from: two points of a model with their means, and samples.
+
+    While the program of the laws is traced the arrays are tracers, and what several laws need is
+    traced once; the tests see the same arrays in NumPy.
+    """
+
+    def __init__(self, model: Any, arrays: tuple):
+        points, means, draws, observables, weights = arrays
+        self.model = model
+        self.points, self.means = points, means
+        self.point, self.other = (_row(points, i) for i in range(2))
+        self.mean, self.other_mean = (_row(means, i) for i in range(2))
+        # Many samples of the first point, and a few of them as observations.
+        self.draws = draws
+        self.xs = jax.tree.map(lambda leaf: leaf[:N_DATA], draws)
+        # A few observations of the observable of a harmonium, drawn from the second point, with
+        # positive weights that do not sum to one.
+        self.observables = observables
+        self.dtype = jax.tree.leaves(points)[0].dtype
+        self.eps = float(jnp.finfo(self.dtype).eps)
+        self.weights = weights
+        # Coefficients of a linear function of minimal coordinates.
+        self.direction = np.cos(1.3 * np.arange(model.dim)).astype(self.dtype)
+
+    @functools.cached_property
+    def log_densities(self) -> Any:
+        return self.model.log_densities(self.point, self.xs)
+
+    @functools.cached_property
+    def log_observable_densities(self) -> Any:
+        return self.model.log_observable_densities(self.point, self.xs.observable)
+
+    @functools.cached_property
+    def to_natural(self) -> Any:
+        """The natural points of the means, and of the mean half way between them."""
+        halfway = jax.tree.map(lambda leaf: (leaf[0] + leaf[1]) / 2, self.means)
+        means = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), self.means, halfway)
+        return means, jax.vmap(lambda mean: self.model.to_natural(mean))(means)
+
+    @functools.cached_property
+    def fisher_matrix(self) -> Any:
+        return self.model.fisher_matrix(self.point)
+
+    @functools.cached_property
+    def relative_entropies(self) -> Any:
+        """From the first point to the second, back, and to itself."""
+        first = _rows(self.points, [0, 1, 0])
+        second = _rows(self.points, [1, 0, 0])
+        return jax.vmap(lambda p, q: self.model.relative_entropy(p, q))(first, second)
+
+    @functools.cached_property
+    def standard(self) -> Any:
+        return self.model.standardize(self.point)
+
+    @functools.cached_property
+    def em_steps(self) -> tuple[Any, Any]:
+        """Where the first step of EM leads both points, and the likelihoods before each step."""
+        data = self.observables, self.weights
+
+        def one(point: Any) -> tuple[Any, Any]:
+            value = self.model.average_log_observable_density(point, *data)
+            return self.model.expectation_maximization(point, *data), value
+
+        def step(points: Any, _: None) -> tuple[Any, Any]:
+            points, values = jax.vmap(one)(points)
+            return points, (points, values)
+
+        _, (points, values) = jax.lax.scan(step, self.points, length=N_STEPS)
+        return jax.tree.map(lambda leaf: leaf[0], points), values
+
+
+def _row(tree: Any, i: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+def _rows(tree: Any, places: list[int]) -> Any:
+    return jax.tree.map(lambda leaf: leaf[np.asarray(places)], tree)
+
+
+def start(model: Any) -> tuple:
+    """The arrays of `Given`."""
+    points = jax.vmap(model.initialize)(jax.random.split(jax.random.key(1), 2))
+    draws = sample(model, 2, _row(points, 0))
+    observables = None
+    if is_conjugated(model):
+        others = sample(model, 3, _row(points, 1))
+        observables = jax.tree.map(lambda leaf: leaf[:N_DATA], others.observable)
+    weights = jnp.linspace(0.5, 2.0, N_DATA)
+    return points, jax.vmap(model.to_mean)(points), draws, observables, weights
+
+
+def sample(model: Any, seed: int, point: Any) -> Any:
+    """Samples of a point, the same ones for the same seed."""
+    return model.sample(jax.random.key(seed), point, (N_DRAWS,))
+
+
+def is_conjugated(model: Any) -> bool:
+    return isinstance(model, hm.Conjugated)
+
+
+# What the tests that were collected compute of each case, and from what besides `Given`.
+COMPUTATIONS: dict[tuple[str, int], dict[Callable, Callable | None]] = {}
+
+
+class Case(Given):
+    """What the laws of a case start from, in NumPy, and what they found."""
 
     def __init__(self, name: str, precision: int):
-        self.name = name
-        self.model = CATALOGUE[name]()
-        self.dtype = jnp.dtype(f"float{precision}")
-        self.eps = float(jnp.finfo(self.dtype).eps)
-        self._compiled: dict[Any, Callable] = {}
+        model = CATALOGUE[name]()
+        self._label, self._found = (name, precision), {}
+        self._arrays = compute(lambda: start(model))
+        super().__init__(model, self._arrays)
 
-    def jit(self, function: Any, *statics: Any) -> Callable:
-        """A compiled function, the same one whenever asked for again.
+    def found(self, computation: Callable) -> Any:
+        """What the computation of a law returns, with leaves of NumPy."""
+        if computation not in self._found:
+            self._compute_all_of(computation.__module__)
+        return self._found[computation]
 
-        A function takes the model and `statics` first; a string names a method of the model.
-        """
-        label = (function, statics)
-        if label not in self._compiled:
-            if isinstance(function, str):
-                bound = functools.partial(getattr(self.model, function), *statics)
-            else:
-                bound = functools.partial(function, self.model, *statics)
-            self._compiled[label] = jax.jit(bound)
-        return self._compiled[label]
+    def _compute_all_of(self, module: str) -> None:
+        """What the laws of a file compute, by one program."""
+        functions = [f for f in COMPUTATIONS[self._label] if f.__module__ == module]
+        make = [COMPUTATIONS[self._label][function] for function in functions]
+        inputs = [() if function is None else function(self) for function in make]
 
-    @functools.cached_property
-    def points(self) -> hm.Natural:
-        """A batch of two natural points."""
-        keys = jax.random.split(jax.random.key(1), 2)
-        return self.jit(_initialize_all)(keys)
+        def run(arrays: tuple, inputs: list) -> list[Any]:
+            given = Given(self.model, arrays)
+            return [function(given, *own) for function, own in zip(functions, inputs, strict=True)]
 
-    @functools.cached_property
-    def point(self) -> hm.Natural:
-        return self.points[0]
-
-    @functools.cached_property
-    def other(self) -> hm.Natural:
-        return self.points[1]
-
-    @functools.cached_property
-    def mean(self) -> hm.Mean:
-        return self.jit("to_mean")(self.point)
-
-    @functools.cached_property
-    def other_mean(self) -> hm.Mean:
-        return self.jit("to_mean")(self.other)
-
-    def draw(self, seed: int, point: hm.Natural) -> Any:
-        """Samples of a point, the same for the same seed."""
-        return self.jit(_sample)(jax.random.key(seed), point)
-
-    @functools.cached_property
-    def draws(self) -> Any:
-        """Many samples of the first point."""
-        return self.draw(2, self.point)
-
-    @functools.cached_property
-    def xs(self) -> Any:
-        """A few observations of the model."""
-        return jax.tree.map(lambda leaf: leaf[:N_DATA], self.draws)
-
-    @functools.cached_property
-    def observables(self) -> Any:
-        """A few observations of the observable of a harmonium, drawn from the second point."""
-        draws = self.draw(3, self.other)
-        return jax.tree.map(lambda leaf: leaf[:N_DATA], draws.observable)
-
-    @functools.cached_property
-    def weights(self) -> jax.Array:
-        """Positive weights of `observables` that do not sum to one."""
-        return jnp.linspace(0.5, 2.0, N_DATA, dtype=self.dtype)
+        found = compute(run, self._arrays, inputs)
+        self._found |= dict(zip(functions, found, strict=True))
 
     def close(self, actual: Any, expected: Any, units: float, power: float = 1.0) -> None:
         """Asserts agreement within `units * eps**power`, relative to the largest number.
@@ -97,14 +163,6 @@ class Case:
         `eps**(1/3)`, 1/2 for what iterations stop at.
         """
         assert_close(actual, expected, units * self.eps**power)
-
-
-def _initialize_all(model: Any, keys: Any) -> Any:
-    return jax.vmap(model.initialize)(keys)
-
-
-def _sample(model: Any, key: Any, point: Any) -> Any:
-    return model.sample(key, point, (N_DRAWS,))
 
 
 def leaves(tree: Any) -> list[np.ndarray]:
@@ -121,35 +179,25 @@ def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * size)
 
 
-@functools.lru_cache(maxsize=1)
-def case_of(name: str, precision: int) -> Case:
-    """The case in use; what was compiled for the one before it is given up."""
-    jax.clear_caches()
-    return Case(name, precision)
+case_of = functools.lru_cache(maxsize=1)(Case)  # laws run case by case
 
 
 MAIN_PRECISION = 64 if jax.config.jax_enable_x64 else 32
 
 
-def names_where(predicate: Callable[[Any], bool]) -> list[str]:
+def names_where(predicate: Callable[[Any], bool], among: Any = CATALOGUE) -> list[str]:
     """The entries of the catalogue whose model satisfies the predicate."""
-    return [name for name, build in CATALOGUE.items() if predicate(build())]
+    return [name for name in among if predicate(CATALOGUE[name]())]
 
 
-def is_conjugated(model: Any) -> bool:
-    return isinstance(model, hm.Conjugated)
+# The laws of everything but variations, and those that a variation could break.
+KINDS = [name for name in CATALOGUE if name not in VARIATIONS]
+CONJUGATED = names_where(is_conjugated)
+CONJUGATED_KINDS = names_where(is_conjugated, KINDS)
 
-
-# Every law holds in both floating point types, but not every law takes as long in both: laws that a
-# wrong dtype or tolerance would break run in both for every entry, others for these entries.
-REPRESENTATIVES = (
-    "normal",
-    "categorical_4",
-    "linear_diagonal_full",
-    "linear_full_diagonal",
-    "mixture_full",
-    "hierarchy_2",
-)
+# Every law holds in both floating point types: numbers are compared in both for these, and the
+# types of everything else are inferred, which takes no compiling; see `test_precision.py`.
+IN_BOTH_PRECISIONS = [name for name in KINDS if name in FAMILIES or name in REPRESENTATIVES]
 
 # Where `to_natural` is numerical it is the same code, which takes long to compile: laws of what is
 # built on it run for these, and for all models in closed form.
@@ -162,38 +210,55 @@ SOLVED = (
     *names_where(lambda m: not is_conjugated(m) or (m.is_closed_form and m.is_symmetric)),
     *NUMERICAL,
 )
+SOLVED_KINDS = [name for name in SOLVED if name not in VARIATIONS]
 
 # Laws of code that is written once for all models run on these.
-GENERIC = (
-    *FAMILIES,
-    *REPRESENTATIVES[2:],
+GENERIC = [
+    *(name for name in KINDS if name in FAMILIES),
+    "linear_diagonal_full",
+    "linear_full_diagonal",
+    "mixture_full",
     "mixture_product",
     "mixture_tied",
+    "hierarchy_2",
     "hierarchy_gaussian",
     "hierarchy_3",
     "hierarchy_2_posterior_scale",
-)
-CONJUGATED = tuple(names_where(is_conjugated))
-GENERIC_CONJUGATED = tuple(name for name in GENERIC if name in CONJUGATED)
+]
+GENERIC_CONJUGATED = [name for name in GENERIC if name in CONJUGATED]
 
 
-def over(names: Any, both: Any = REPRESENTATIVES) -> Any:
+def over(
+    names: Any,
+    computation: Callable[..., Any],
+    inputs: Callable[[Case], tuple] | None = None,
+) -> Any:
     """Runs a law once for each of these entries of the catalogue.
 
-    In the floating point type of the suite, and for the names in `both` in the other one, too.
+    In the floating point type of the suite, and for `IN_BOTH_PRECISIONS` in the other one, too.
+
+    **Arguments:**
+
+    - `computation`: a function of `Given`, and of `inputs`, traced with those of the same file.
+    - `inputs`: more arrays for it, made of the case in NumPy.
     """
     params = [
         pytest.param(
-            (name, precision),
-            id=f"{name}-float{precision}",
-            marks=pytest.mark.xdist_group(f"{name}-{precision}"),
+            (name, precision), id=f"{name}-float{precision}", marks=_marks(name, precision)
         )
         for name in names
         for precision in (64, 32)
-        if precision == MAIN_PRECISION or name in both
+        if precision == MAIN_PRECISION or name in IN_BOTH_PRECISIONS
     ]
-    return pytest.mark.parametrize("case", params, indirect=True)
+
+    def decorate(test: Callable) -> Callable:
+        test = pytest.mark.computes(computation, inputs)(test)
+        return pytest.mark.parametrize("case", params, indirect=True)(test)
+
+    return decorate
 
 
-def unlabelled(point: Any) -> list[Any]:
-    return jax.tree.leaves(point)
+def _marks(name: str, precision: int) -> list:
+    one_worker = pytest.mark.xdist_group(f"{name}-{precision}")
+    quick = name in REPRESENTATIVES and precision == MAIN_PRECISION
+    return [one_worker] if quick else [one_worker, pytest.mark.whole]

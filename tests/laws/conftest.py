@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from tests.laws.cases import case_of
+from tests.laws.cases import COMPUTATIONS, case_of
 
 
 @pytest.fixture
@@ -14,12 +14,24 @@ def case(request):
         yield case_of(name, precision)
 
 
+@pytest.fixture
+def found(case, request):
+    """What the computation of the law returns for the case, with leaves of NumPy."""
+    return case.found(_computation(request.node)[0])
+
+
+def _computation(item):
+    return item.get_closest_marker("computes").args
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Orders the laws by case, so that each case is built once and soon forgotten."""
+    """Orders the laws by case, and tells each case what they compute."""
     places = [i for i, item in enumerate(items) if "case" in getattr(item, "fixturenames", ())]
-    first_seen = {}
     for i in places:
-        first_seen.setdefault(items[i].callspec.params["case"], len(first_seen))
-    laws = sorted((items[i] for i in places), key=lambda t: first_seen[t.callspec.params["case"]])
+        computation, inputs = _computation(items[i])
+        COMPUTATIONS.setdefault(items[i].callspec.params["case"], {})[computation] = inputs
+    order = {label: i for i, label in enumerate(COMPUTATIONS)}
+    laws = sorted((items[i] for i in places), key=lambda t: order[t.callspec.params["case"]])
     for i, item in zip(places, laws, strict=True):
         items[i] = item

@@ -5,33 +5,44 @@ import jax.numpy as jnp
 import numpy as np
 
 import harmonium as hm
-from tests.laws.cases import CONJUGATED, N_DATA, SOLVED, is_conjugated, names_where, over
+from tests.laws.cases import (
+    CONJUGATED,
+    CONJUGATED_KINDS,
+    KINDS,
+    N_DATA,
+    SOLVED_KINDS,
+    is_conjugated,
+    names_where,
+    over,
+)
 
 
-def _both_sides(model, point, latents):
+def _both_sides(given):
+    model, point = given.model, given.point
     rho, chi = model.conjugation_parameters(model.likelihood_function(point))
 
     def one(latent):
         left = model.obs_man.log_partition_function(model.likelihood_at(point, latent))
         return left, hm.dot(rho, model.prr_man.sufficient_statistic(latent)) + chi
 
-    return jax.vmap(one)(latents)
+    return jax.vmap(one)(given.xs.latent)
 
 
-@over(CONJUGATED, both=CONJUGATED)
-def test_the_log_partition_of_the_likelihood_is_linear_in_the_latent_statistic(case):
-    left, right = case.jit(_both_sides)(case.point, case.xs.latent)
-    assert float(jnp.ptp(left)) > 1e-3
+@over(CONJUGATED, _both_sides)
+def test_the_log_partition_of_the_likelihood_is_linear_in_the_latent_statistic(case, found):
+    left, right = found
+    assert np.ptp(left) > 1e-3
     case.close(right, left, 3e2)
 
 
-def _rejoined(model, point):
+def _rejoined(given):
+    model, point = given.model, given.point
     return model.join_conjugated(model.likelihood_function(point), model.prior(point))
 
 
-@over(CONJUGATED)
-def test_a_model_is_its_likelihood_and_its_prior(case):
-    case.close(case.jit(_rejoined)(case.point), case.point, 1e3)
+@over(CONJUGATED, _rejoined)
+def test_a_model_is_its_likelihood_and_its_prior(case, found):
+    case.close(found, case.point, 1e3)
 
 
 def _levels(model, point):
@@ -53,11 +64,10 @@ def _normals(lower, latent):
     return [(first, latent)] if isinstance(first, hm.LinearGaussianModel) else []
 
 
-def _standard_moments(model, point):
+def _standard_moments(given):
     """Mean and covariance of each real latent of a hierarchy, in the standardised prior."""
-    point = model.standardize(point)
     moments = []
-    for level, marginal in _levels(model, point):
+    for level, marginal in _levels(given.model, given.standard):
         stacked = isinstance(level, hm.Hierarchical)
         prior = level.prr_man.to_mean(level.prior(marginal))
         lower, latent = (level.lwr_hrm, prior.observable) if stacked else (level, prior)
@@ -65,7 +75,7 @@ def _standard_moments(model, point):
             structure, n = own.manifold.covariance_structure, own.manifold.data_dim
             second = structure.dense(structure.matrix_from_moment(own.shape, n), n)
             moments.append((own.location, second - jnp.outer(own.location, own.location)))
-    return point, moments
+    return moments
 
 
 def _has_real_latents(model):
@@ -90,48 +100,62 @@ def _posterior_structures(model):
     return [part.pst_man.covariance_structure for part in parts]
 
 
-@over(names_where(_has_real_latents))
-def test_standardised_latents_have_zero_mean_and_unit_covariance(case):
-    _, moments = case.jit(_standard_moments)(case.point)
+@over(names_where(_has_real_latents), _standard_moments)
+def test_standardised_latents_have_zero_mean_and_unit_covariance(case, found):
     structures = _posterior_structures(case.model)
-    assert len(moments) == len(structures)
-    for (mean, covariance), structure in zip(moments, structures, strict=True):
-        case.close(mean, jnp.zeros_like(mean), 3e3)
-        found, expected = _standard_part(np.asarray(covariance, float), structure)
-        case.close(found, expected, 3e3)
+    assert len(found) == len(structures)
+    for (mean, covariance), structure in zip(found, structures, strict=True):
+        case.close(mean, np.zeros_like(mean), 3e3)
+        case.close(*_standard_part(covariance.astype(float), structure), 3e3)
 
 
-@over(CONJUGATED)
-def test_standardising_leaves_the_observables_as_they_are(case):
-    standard = case.jit("standardize")(case.point)
-    densities = case.jit("log_observable_densities")
-    xs = case.xs.observable
-    case.close(densities(standard, xs), densities(case.point, xs), 3e3)
-    case.close(case.jit("standardize")(standard), standard, 3e3)
+def _standardised(given):
+    densities = given.model.log_observable_densities(given.standard, given.xs.observable)
+    again = given.model.standardize(given.standard)
+    return densities, given.log_observable_densities, again, given.standard
+
+
+@over(CONJUGATED_KINDS, _standardised)
+def test_standardising_leaves_the_observables_as_they_are(case, found):
+    densities, expected, again, standard = found
+    case.close(densities, expected, 3e3)
+    case.close(again, standard, 3e3)
 
 
 QUADRATIC = names_where(lambda model: is_conjugated(model) and model.is_quadratic)
 
 
-@over([name for name in QUADRATIC if name in SOLVED])
-def test_a_condensed_sample_has_the_same_likelihood_and_the_same_em_step(case):
-    xs, weights = case.observables, case.weights
-    few, their_weights = case.jit("condense")(xs, weights)
-    assert few.shape[0] == 2 * xs.shape[1] < N_DATA
-    average = case.jit("average_log_observable_density")
-    for point in (case.point, case.other):
-        expected = average(point, xs, weights)
-        case.close(average(point, few, their_weights), expected, 1e3)
-    step = case.jit("expectation_maximization")
-    expected = step(case.point, xs, weights)
-    case.close(step(case.point, few, their_weights), expected, 1e4)
+def _with_condensed(given):
+    """Densities and a step of EM with the data themselves, and with fewer in their place."""
+    model, weights = given.model, given.weights
+    few = model.condense(given.observables, weights)
+
+    def both(function, *points):
+        return [
+            [function(p, *data) for p in points] for data in (few, (given.observables, weights))
+        ]
+
+    densities = both(model.average_log_observable_density, given.point, given.other)
+    return few, densities, both(model.expectation_maximization, given.point)
 
 
-@over(names_where(lambda model: is_conjugated(model) and not model.is_quadratic))
-def test_other_models_condense_to_the_data_themselves(case):
-    xs, weights = case.jit("condense")(case.observables, case.weights)
+@over([name for name in QUADRATIC if name in SOLVED_KINDS], _with_condensed)
+def test_a_condensed_sample_has_the_same_likelihood_and_the_same_em_step(case, found):
+    (few, _), densities, steps = found
+    assert len(few) == 2 * case.observables.shape[1] < N_DATA
+    case.close(*densities, 1e3)
+    case.close(*steps, 1e4)
+
+
+def _condensed(given):
+    return given.model.condense(given.observables, given.weights)
+
+
+@over([name for name in CONJUGATED_KINDS if name not in QUADRATIC], _condensed)
+def test_other_models_condense_to_the_data_themselves(case, found):
+    xs, weights = found
     jax.tree.map(np.testing.assert_array_equal, xs, case.observables)
-    case.close(weights, case.weights / jnp.sum(case.weights), 1e1)
+    case.close(weights, case.weights / np.sum(case.weights), 1e1)
 
 
 def _observable_normal(model):
@@ -165,29 +189,39 @@ def _apply_scale(scale, xs):
     if scale.ndim == 2:
         return xs @ scale.T, np.linalg.slogdet(scale)[1]
     log_determinant = np.sum(np.log(np.broadcast_to(scale, xs.shape[1:])))
-    return xs * scale, log_determinant
+    return xs * np.broadcast_to(scale, xs.shape), log_determinant
 
 
-def _density(case):
-    model = case.model
-    return case.jit("log_observable_densities" if is_conjugated(model) else "log_densities")
-
-
-def _is_nested(model):
-    """Mixtures of harmoniums observe joints."""
-    return is_conjugated(model) and is_conjugated(model.obs_man)
-
-
-@over(names_where(lambda m: _observable_normal(m) is not None and not _is_nested(m)))
-def test_densities_follow_affine_maps_of_the_observables(case):
-    xs = np.asarray(case.xs.observable if is_conjugated(case.model) else case.xs, float)
-    shift = np.linspace(-1.0, 0.7, xs.shape[1])
-    before = np.asarray(_density(case)(case.point, jnp.asarray(xs, case.dtype)), float)
-    for scale in _scales(case.model):
+def _images(given):
+    """Log densities before and after each affine map, with the log of what it does to volumes."""
+    model, point = given.model, given.point
+    if is_conjugated(model):
+        densities, before, xs = (
+            model.log_observable_densities,
+            given.log_observable_densities,
+            given.xs.observable,
+        )
+    else:
+        densities, before, xs = model.log_densities, given.log_densities, given.xs
+    shift = np.linspace(-1.0, 0.7, xs.shape[1]).astype(given.dtype)
+    found = []
+    for scale in _scales(model):
+        scale = None if scale is None else scale.astype(given.dtype)
+        images, log_determinant = _apply_scale(scale, xs)
         for moved in (shift, None):
-            arrays = [None if a is None else jnp.asarray(a, case.dtype) for a in (scale, moved)]
-            pushed = case.jit("push_forward")(case.point, *arrays)
-            images, log_determinant = _apply_scale(scale, xs)
-            images = images if moved is None else images + moved
-            after = _density(case)(pushed, jnp.asarray(images, case.dtype))
-            case.close(np.asarray(after, float) + log_determinant, before, 3e3)
+            pushed = model.push_forward(point, scale, moved)
+            after = densities(pushed, images if moved is None else images + moved[None])
+            found.append((after, log_determinant))
+    return before, found
+
+
+def _can_be_scaled(model):
+    nested = is_conjugated(model) and is_conjugated(model.obs_man)  # which observes joints
+    return _observable_normal(model) is not None and not nested
+
+
+@over(names_where(_can_be_scaled, KINDS), _images)
+def test_densities_follow_affine_maps_of_the_observables(case, found):
+    before, images = found
+    for after, log_determinant in images:
+        case.close(after + log_determinant, before, 3e3)

@@ -6,84 +6,75 @@ import jax
 import jax.numpy as jnp
 
 import harmonium as hm
-from tests.laws.cases import CONJUGATED, GENERIC_CONJUGATED, SOLVED, over
+from tests.laws.cases import CONJUGATED, CONJUGATED_KINDS, GENERIC_CONJUGATED, SOLVED, over
 
 
-def _steps(model, points, xs, weights):
-    """One step of EM from each of several points at once, and the likelihoods before it."""
-
-    def one(point):
-        value = model.average_log_observable_density(point, xs, weights)
-        return model.expectation_maximization(point, xs, weights), value
-
-    return jax.vmap(one)(points)
+def _likelihoods(given):
+    return given.em_steps[1]
 
 
-@over(CONJUGATED, both=SOLVED)
-def test_em_never_lowers_the_likelihood(case):
-    points, values = case.points, []
-    for _ in range(6):
-        points, value = case.jit(_steps)(points, case.observables, case.weights)
-        values.append([float(v) for v in value])
-    for history in zip(*values, strict=True):
+@over(CONJUGATED, _likelihoods)
+def test_em_never_lowers_the_likelihood(case, found):
+    for history in found.T.tolist():
         # Rounding alone may lower it, by some units in the last place of the terms of the density.
         slack = 1e3 * case.eps * (1 + max(map(abs, history)))
         assert all(after >= before - slack for before, after in itertools.pairwise(history))
     # The data come from the second point, so that the first has something to learn.
-    assert values[1][0] > values[0][0] + 1e-4
+    assert found[1, 0] > found[0, 0] + 1e-4
 
 
-def _em_in_chunks(model, size, point, xs, weights):
-    return model.expectation_maximization(point, xs, weights, batch_size=size)
-
-
-@over([name for name in CONJUGATED if name in SOLVED])
-def test_em_is_the_same_in_chunks_and_for_many_points_at_once(case):
-    xs, weights = case.observables, case.weights
-    at_once, _ = case.jit(_steps)(case.points, xs, weights)
+def _step_in_chunks(given):
+    model = given.model
+    at_once = jax.tree.map(lambda leaf: leaf[0], given.em_steps[0])
     # 8 does not divide 23: the last chunk overlaps the one before it.
-    found = case.jit(_em_in_chunks, 8)(case.point, xs, weights)
+    chunks = model.expectation_maximization(
+        given.point, given.observables, given.weights, batch_size=8
+    )
+    return at_once, chunks, model.standardize(chunks)
+
+
+@over([name for name in CONJUGATED_KINDS if name in SOLVED], _step_in_chunks)
+def test_em_is_the_same_in_chunks_and_for_many_points_at_once(case, found):
+    at_once, chunks, standard = found
     # The sums of the E-step differ by rounding, which the M-step amplifies by its conditioning.
-    case.close(found, at_once[0], 1e4)
+    case.close(chunks, at_once, 1e4)
     # What EM returns has standard latents already.
-    case.close(case.jit("standardize")(found), found, 1e4)
+    case.close(standard, chunks, 1e4)
 
 
-def _posterior_average(model, point, xs, weights):
-    """Averages of statistics, and of log densities without base measures, one by one."""
-    means = jax.vmap(lambda x: model.posterior_statistics(point, x))(xs)
-    shares = weights / jnp.sum(weights)
-    densities = jax.vmap(lambda x: model.log_observable_density(point, x))(xs)
+def _averages(given):
+    """What the E-step returns: statistics, and log densities without base measures.
+
+    Both as averages as well, one observation after the other.
+    """
+    model, xs, shares = given.model, given.observables, given.weights / given.weights.sum()
+    found = model.expectation(given.point, xs, given.weights)
+    means = jax.vmap(lambda x: model.posterior_statistics(given.point, x))(xs)
+    densities = jax.vmap(lambda x: model.log_observable_density(given.point, x))(xs)
     densities = densities - jax.vmap(model.obs_man.log_base_measure)(xs)
     average = jax.tree.map(lambda leaf: jnp.tensordot(shares, leaf, axes=1), means)
-    return average, shares @ densities
+    return found, (average, shares @ densities)
 
 
-@over(GENERIC_CONJUGATED)
-def test_mean_posterior_statistics_are_the_average_of_the_posterior_statistics(case):
-    arguments = (case.point, case.observables, case.weights)
-    found, evidence = case.jit("expectation")(*arguments)
-    assert isinstance(found, hm.Mean)
-    expected, density = case.jit(_posterior_average)(*arguments)
-    case.close(found, expected, 1e3)
+@over(GENERIC_CONJUGATED, _averages)
+def test_mean_posterior_statistics_are_the_average_of_the_posterior_statistics(case, found):
+    (statistics, evidence), (expected, density) = found
+    assert isinstance(statistics, hm.Mean)
+    case.close(statistics, expected, 1e3)
     case.close(evidence, density, 1e3)
 
 
-def _joint_statistics(model, point, x):
-    """The definition: the observable's statistics, the posterior's means and their product."""
-    posterior = model.pst_man.to_mean(model.posterior_at(point, x))
+def _joint_statistics(given):
+    """And by their definition: the observable's, the posterior's means and their product."""
+    model, x = given.model, jax.tree.map(lambda leaf: leaf[0], given.observables)
+    posterior = model.pst_man.to_mean(model.posterior_at(given.point, x))
     observable = model.obs_man.sufficient_statistic(x)
     batch = jax.tree.map(lambda leaf: leaf[None], (x, model.int_man.project_domain(posterior)))
-    _, interaction = model.int_man.outer_sum(*batch, jnp.ones(1, _float_of(posterior)))
-    return model.point(observable, interaction, posterior)
+    _, interaction = model.int_man.outer_sum(*batch, jnp.ones(1, given.dtype))
+    expected = model.point(observable, interaction, posterior)
+    return model.posterior_statistics(given.point, x), expected
 
 
-def _float_of(point):
-    return jax.tree.leaves(point)[0].dtype
-
-
-@over(CONJUGATED)
-def test_posterior_statistics_are_products_of_statistics_and_posterior_means(case):
-    x = jax.tree.map(lambda leaf: leaf[0], case.observables)
-    found = case.jit("posterior_statistics")(case.point, x)
-    case.close(found, case.jit(_joint_statistics)(case.point, x), 1e3)
+@over(CONJUGATED_KINDS, _joint_statistics)
+def test_posterior_statistics_are_products_of_statistics_and_posterior_means(case, found):
+    case.close(*found, 1e3)

@@ -7,101 +7,131 @@ import pytest
 
 import harmonium as hm
 from tests.catalogue import EMBEDDINGS
+from tests.compiled import compute
 from tests.laws.cases import assert_close
 
-TOLERANCE = 1e3
+MEAN = hm.Coordinates.MEAN
 
 
-@pytest.fixture(params=EMBEDDINGS)
-def embedding(request):
-    return EMBEDDINGS[request.param]()
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((name, precision), id=f"{name}-float{precision}")
+        for name in EMBEDDINGS
+        for precision in (64, 32)
+    ],
+)
+def found(request):
+    """What the laws of an embedding compare, by one program, with leaves of NumPy."""
+    name, precision = request.param
+    embedding, dtype = EMBEDDINGS[name](), np.dtype(f"float{precision}")
+    rng = np.random.default_rng(20240419)
+    sub = [rng.normal(size=embedding.sub_man.dim).astype(dtype) for _ in range(2)]
+    ambient = [rng.normal(size=embedding.amb_man.dim).astype(dtype) for _ in range(2)]
+    with jax.enable_x64(precision == 64):
+        values = compute(_maps(embedding), sub, ambient)
+    return embedding, float(np.finfo(dtype).eps), values
 
 
-@pytest.fixture(params=[64, 32], autouse=True)
-def precision(request):
-    with jax.enable_x64(request.param == 64):
-        yield request.param
+def _maps(embedding):
+    """The function that applies an embedding to two points of either manifold."""
+
+    def apply(sub, ambient):
+        theta, direction = map(embedding.sub_man.unravel, map(jnp.asarray, sub))
+        point, eta = map(jnp.asarray, ambient)
+        point, eta = embedding.amb_man.unravel(point), embedding.amb_man.unravel(eta, MEAN)
+        embedded, projected = embedding.embed(theta), embedding.project(eta)
+        pulled = embedding.pullback(theta, eta)
+        moved = embedding.translate(point, theta)
+        inner = hm.IdentityEmbedding(embedding.sub_man)
+        return {
+            "theta": theta,
+            "embedded": embedded,
+            "projected": projected,
+            "pairings": (hm.dot(embedded, eta), hm.dot(theta, projected)),
+            "restricted": embedding.restrict(embedded),
+            "moved": (moved, point + embedded),
+            "vectors": (embedding.amb_man.ravel(moved), embedding.amb_man.ravel(point)),
+            "pulled": pulled,
+            # The derivative of a symmetric matrix may fall on either side of the diagonal.
+            "slopes": (hm.dot(direction, pulled), hm.dot(direction, projected)),
+            "through": embedding.translate_through(inner, point, theta),
+        }
+
+    return apply
 
 
-def _eps():
-    return float(jnp.finfo(jnp.zeros(()).dtype).eps)
-
-
-def _random(key, manifold, coordinates=hm.Coordinates.NATURAL):
-    return manifold.unravel(jax.random.normal(key, (manifold.dim,)), coordinates)
-
-
-def test_embed_and_project_are_adjoint(embedding, getkey):
-    theta = _random(getkey(), embedding.sub_man)
-    eta = _random(getkey(), embedding.amb_man, hm.Coordinates.MEAN)
-    ambient, sub = embedding.embed(theta), embedding.project(eta)
+def test_embed_and_project_are_adjoint(found):
+    embedding, eps, values = found
+    ambient, sub = values["embedded"], values["projected"]
     assert isinstance(ambient, hm.Natural) and ambient.manifold == embedding.amb_man
     assert isinstance(sub, hm.Mean) and sub.manifold == embedding.sub_man
-    assert_close(hm.dot(ambient, eta), hm.dot(theta, sub), TOLERANCE * _eps())
+    assert_close(*values["pairings"], 1e3 * eps)
 
 
-def test_restrict_undoes_embed(embedding, getkey):
-    theta = _random(getkey(), embedding.sub_man)
-    assert_close(embedding.restrict(embedding.embed(theta)), theta, 10 * _eps())
+def test_restrict_undoes_embed(found):
+    _, eps, values = found
+    assert_close(values["restricted"], values["theta"], 10 * eps)
 
 
-def test_translate_adds_what_is_embedded(embedding, getkey):
-    point, shift = _random(getkey(), embedding.amb_man), _random(getkey(), embedding.sub_man)
-    moved = embedding.translate(point, shift)
-    assert_close(moved, point + embedding.embed(shift), 10 * _eps())
-    assert embedding.sub_man.dim == 0 or not np.array_equal(
-        embedding.amb_man.ravel(moved), embedding.amb_man.ravel(point)
-    )
+def test_translate_adds_what_is_embedded(found):
+    embedding, eps, values = found
+    assert_close(*values["moved"], 10 * eps)
+    assert embedding.sub_man.dim == 0 or not np.array_equal(*values["vectors"])
 
 
-def test_the_pullback_of_a_linear_embedding_is_its_projection(embedding, getkey):
-    theta = _random(getkey(), embedding.sub_man)
-    eta = _random(getkey(), embedding.amb_man, hm.Coordinates.MEAN)
-    found = embedding.pullback(theta, eta)
-    assert isinstance(found, hm.Mean)
-    manifold = embedding.sub_man
-    # The derivative of a symmetric matrix may fall on either side of the diagonal.
-    direction = _random(getkey(), manifold)
-    expected = hm.dot(direction, embedding.project(eta))
-    assert_close(hm.dot(direction, found), expected, TOLERANCE * _eps())
+def test_the_pullback_of_a_linear_embedding_is_its_projection(found):
+    _, eps, values = found
+    assert isinstance(values["pulled"], hm.Mean)
+    assert_close(*values["slopes"], 1e3 * eps)
 
 
-def test_translate_through_is_translate_of_the_composition(embedding, getkey):
-    inner = hm.IdentityEmbedding(embedding.sub_man)
-    point, shift = _random(getkey(), embedding.amb_man), _random(getkey(), embedding.sub_man)
-    found = embedding.translate_through(inner, point, shift)
-    assert_close(found, embedding.translate(point, shift), 10 * _eps())
+def test_translate_through_is_translate_of_the_composition(found):
+    _, eps, values = found
+    assert_close(values["through"], values["moved"][0], 10 * eps)
 
 
-OBSERVED = {
-    name: build
-    for name, build in EMBEDDINGS.items()
-    if isinstance(build().sub_man, hm.ExponentialFamily)
-}
+OBSERVED = [
+    name for name, build in EMBEDDINGS.items() if isinstance(build().sub_man, hm.ExponentialFamily)
+]
 
 
 @pytest.mark.parametrize("name", OBSERVED)
-def test_what_is_observed_has_the_projected_statistic(name, getkey):
-    embedding = OBSERVED[name]()
+def test_what_is_observed_has_the_projected_statistic(name):
+    embedding = EMBEDDINGS[name]()
     ambient, sub = embedding.amb_man, embedding.sub_man
-    x = ambient.sample(getkey(), ambient.initialize(getkey()))
-    found = sub.sufficient_statistic(embedding.observe(x))
-    assert_close(found, embedding.project(ambient.sufficient_statistic(x)), 10 * _eps())
+
+    def statistics(keys):
+        x = ambient.sample(keys[0], ambient.initialize(keys[1]))
+        found = sub.sufficient_statistic(embedding.observe(x))
+        return found, embedding.project(ambient.sufficient_statistic(x))
+
+    found, expected = compute(statistics, jax.random.split(jax.random.key(0)))
+    assert_close(found, expected, 10 * _eps(found))
 
 
-RESTRICTIONS = {
-    name: build
-    for name, build in EMBEDDINGS.items()
-    if isinstance(build(), hm.RestrictionEmbedding)
-}
+def _eps(tree):
+    return float(np.finfo(jax.tree.leaves(tree)[0].dtype).eps)
+
+
+RESTRICTIONS = [
+    name for name, build in EMBEDDINGS.items() if isinstance(build(), hm.RestrictionEmbedding)
+]
 
 
 @pytest.mark.parametrize("name", RESTRICTIONS)
-def test_a_dominated_point_may_be_added_to_any_valid_one(name, getkey):
-    embedding = RESTRICTIONS[name]()
-    theta = embedding.amb_man.initialize(getkey())
-    for _ in range(3):
-        # Natural points act as conjugation parameters do: they may be any, however large.
-        rho = 10.0 * _random(getkey(), embedding.amb_man)
-        moved = theta + rho - embedding.embed(embedding.dominate(rho))
-        assert bool(embedding.amb_man.in_domain(moved))
+def test_a_dominated_point_may_be_added_to_any_valid_one(name):
+    embedding = EMBEDDINGS[name]()
+    # Natural points act as conjugation parameters do: they may be any, however large.
+    shifts = 10.0 * np.random.default_rng(0).normal(size=(3, embedding.amb_man.dim))
+
+    def are_valid(shifts):
+        theta = embedding.amb_man.initialize(jax.random.key(0))
+
+        def moved(shift):
+            rho = embedding.amb_man.unravel(shift)
+            return theta + rho - embedding.embed(embedding.dominate(rho))
+
+        return jax.vmap(lambda shift: embedding.amb_man.in_domain(moved(shift)))(shifts)
+
+    assert np.all(compute(are_valid, jnp.asarray(shifts, float)))

@@ -8,32 +8,37 @@ import harmonium as hm
 from tests.laws.cases import GENERIC, over
 
 
-def _differences(model, step, point):
-    """Central differences of `to_mean` along each minimal coordinate: the columns of the matrix."""
-    vector = model.ravel(point)
+def _matrix_and_differences(given):
+    """The matrix, and its columns by differences of `to_mean` along minimal coordinates."""
+    model, step = given.model, given.eps ** (1 / 3)
+    vector = model.ravel(given.point)
 
     def along(direction):
         ahead = model.to_mean(model.unravel(vector + step * direction))
         behind = model.to_mean(model.unravel(vector - step * direction))
         return (model.ravel(ahead) - model.ravel(behind)) / (2 * step)
 
-    return jax.vmap(along)(jnp.eye(model.dim, dtype=vector.dtype))
+    return given.fisher_matrix, jax.vmap(along)(jnp.eye(model.dim, dtype=given.dtype))
 
 
-@over(GENERIC)
-def test_the_fisher_matrix_is_the_symmetric_positive_derivative_of_the_mean(case):
-    matrix = np.asarray(case.jit("fisher_matrix")(case.point), float)
+@over(GENERIC, _matrix_and_differences)
+def test_the_fisher_matrix_is_the_symmetric_positive_derivative_of_the_mean(case, found):
+    matrix, columns = found[0].astype(float), found[1]
     case.close(matrix, matrix.T, 1e3)
     smallest = np.min(np.linalg.eigvalsh((matrix + matrix.T) / 2))
     assert smallest > -1e2 * case.eps * np.max(matrix)
-    columns = case.jit(_differences, case.eps ** (1 / 3))(case.point)
     case.close(columns, matrix, 3e2, power=2 / 3)
 
 
-@over(GENERIC)
-def test_fisher_products_are_those_of_the_matrix(case):
+def _product(given):
     # Any natural point is a tangent, that of the other point too.
-    product = case.jit("fisher_product")(case.point, case.other)
+    product = given.model.fisher_product(given.point, given.other)
+    expected = given.fisher_matrix @ given.model.ravel(given.other)
+    return product, given.model.ravel(product), expected
+
+
+@over(GENERIC, _product)
+def test_fisher_products_are_those_of_the_matrix(case, found):
+    product, vector, expected = found
     assert isinstance(product, hm.Mean)
-    matrix = case.jit("fisher_matrix")(case.point)
-    case.close(case.model.ravel(product), matrix @ case.model.ravel(case.other), 1e3)
+    case.close(vector, expected, 1e3)

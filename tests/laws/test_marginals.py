@@ -1,14 +1,12 @@
 """Marginals as distributions, models given a category, and joints seen from the other side."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import harmonium as hm
 from tests.catalogue import LINEAR_GAUSSIANS, MIXTURES
-from tests.laws.cases import CONJUGATED, is_conjugated, names_where, over
+from tests.laws.cases import CONJUGATED_KINDS, KINDS, is_conjugated, names_where, over
 
 
 def _top(model):
@@ -34,91 +32,93 @@ def _observable_densities(model, point, xs):
     return getattr(model, name)(point, xs)
 
 
-def _marginal_densities(model, point, xs):
-    return _observable_densities(*model.observable_distribution(point), xs)
+def _marginal_densities(given):
+    family, marginal = given.model.observable_distribution(given.point)
+    found = _observable_densities(family, marginal, given.xs.observable)
+    return found, given.log_observable_densities
 
 
 # Given the category, a branch with a level more is a harmonium and a leaf beside it is none, so
 # that there is no model of both.
 UNEVEN = ["tree_uneven", "tree_uneven_posterior_diagonal"]
+EVEN = [name for name in KINDS if name not in UNEVEN]
 # Observables in no family at hand: a normal view beside a mixture of counts, mixtures of mixtures.
 WITHOUT_MARGINAL = ["beside", "tree_of_normals_and_categories", "mixture_of_hierarchies", *UNEVEN]
-WITH_MARGINAL = [name for name in CONJUGATED if name not in WITHOUT_MARGINAL]
+WITH_MARGINAL = [name for name in CONJUGATED_KINDS if name not in WITHOUT_MARGINAL]
 
 
-@over([name for name in WITH_MARGINAL if name not in MIXTURES])
-def test_the_marginal_distribution_has_the_density_of_the_observables(case):
-    xs = case.xs.observable
-    expected = case.jit("log_observable_densities")(case.point, xs)
-    case.close(case.jit(_marginal_densities)(case.point, xs), expected, 1e3)
+@over([name for name in WITH_MARGINAL if name not in MIXTURES], _marginal_densities)
+def test_the_marginal_distribution_has_the_density_of_the_observables(case, found):
+    case.close(*found, 1e3)
 
 
-def _conditional_densities(model, point, xs):
-    """Those given each category: the model does not depend on which."""
+def _conditional_densities(given):
+    """Those given each category, weights of categories, and what these make by Bayes' rule."""
+    model, point, xs = given.model, given.point, given.xs.observable
 
-    def one(component):
+    def one(component):  # the model does not depend on which
         conditioned, own = model.condition_on(point, component)
         if conditioned == model.obs_man:  # no latents are left
             return conditioned.log_densities(own, xs)
         return conditioned.log_observable_densities(own, xs)
 
-    return jax.vmap(one)(jnp.arange(_top(model))), model.top_probabilities(point)
+    densities = jax.vmap(one)(jnp.arange(_top(model)))
+    posteriors = jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
+    weights = model.top_probabilities(point)
+    return densities, weights, given.log_observable_densities, posteriors
 
 
 def _conditions(model):
     return is_conjugated(model) and _top(model) is not None
 
 
-@over([name for name in names_where(_conditions) if name not in UNEVEN])
-def test_conditional_densities_with_the_weights_of_the_categories_make_the_marginal(case):
-    xs = case.xs.observable
-    densities, weights = case.jit(_conditional_densities)(case.point, xs)
-    densities, weights = np.asarray(densities, float), np.asarray(weights, float)
-    expected = case.jit("log_observable_densities")(case.point, xs)
+@over(names_where(_conditions, EVEN), _conditional_densities)
+def test_conditional_densities_with_the_weights_of_the_categories_make_the_marginal(case, found):
+    densities, weights, expected, posteriors = (array.astype(float) for array in found)
     case.close(np.log(weights @ np.exp(densities)), expected, 1e3)
     # And by Bayes they give the posterior of the category.
-    posterior = case.jit(_posteriors)(case.point, xs)
-    shares = weights[:, None] * np.exp(densities - np.asarray(expected, float)[None])
-    case.close(posterior, shares.T, 1e3)
+    case.close(posteriors, (weights[:, None] * np.exp(densities - expected)).T, 1e3)
 
 
-def _posteriors(model, point, xs):
-    return jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
-
-
-def _seen_from_both_sides(model, point, xs):
+def _seen_from_both_sides(given):
+    model, point, xs = given.model, given.point, given.xs
     transposed, other = model.transpose(point)
     swapped = hm.Joint(xs.latent, xs.observable)
     again, back = transposed.transpose(other)
     return {
-        "joint": (model.log_densities(point, xs), transposed.log_densities(other, swapped)),
+        "joint": (given.log_densities, transposed.log_densities(other, swapped)),
         "latent": (
             model.prr_man.log_densities(model.prior(point), xs.latent),
             transposed.log_observable_densities(other, xs.latent),
         ),
         "observable": (
-            model.log_observable_densities(point, xs.observable),
+            given.log_observable_densities,
             transposed.prr_man.log_densities(transposed.prior(other), xs.observable),
         ),
-        "again": (model.log_densities(point, xs), again.log_densities(back, xs)),
+        "again": (given.log_densities, again.log_densities(back, xs)),
     }
 
 
-@over(LINEAR_GAUSSIANS)
-def test_transposed_models_have_the_same_joint_and_both_marginals(case):
-    for ours, theirs in case.jit(_seen_from_both_sides)(case.point, case.xs).values():
+@over([name for name in LINEAR_GAUSSIANS if name in KINDS], _seen_from_both_sides)
+def test_transposed_models_have_the_same_joint_and_both_marginals(case, found):
+    for ours, theirs in found.values():
         case.close(theirs, ours, 3e3)
 
 
-@over([name for name in names_where(_is_linear_gaussian) if name in WITH_MARGINAL])
-def test_the_divergence_of_observables_is_at_most_that_of_joints(case):
-    divergence = case.jit("observable_relative_entropy")
-    found = float(divergence(case.point, case.other))
-    assert 0 < found <= float(case.jit("relative_entropy")(case.point, case.other))
-    case.close(divergence(case.point, case.point), 0.0, 1e2)
+def _divergences(given):
+    """Of observables from the second point, from the point itself, and of joints; log ratios."""
+    model, xs = given.model, given.draws.observable
+    divergences = [
+        model.observable_relative_entropy(given.point, q) for q in (given.other, given.point)
+    ]
+    densities = [model.log_observable_densities(p, xs) for p in (given.point, given.other)]
+    return *divergences, given.relative_entropies[0], densities[0] - densities[1]
+
+
+@over(names_where(_is_linear_gaussian, WITH_MARGINAL), _divergences)
+def test_the_divergence_of_observables_is_at_most_that_of_joints(case, found):
+    divergence, itself, of_joints, ratios = found
+    assert 0 < divergence <= of_joints
+    case.close(itself, 0.0, 1e2)
     # It is the average log ratio of exact densities; five standard errors.
-    densities = case.jit("log_observable_densities")
-    xs = case.draws.observable
-    ratios = densities(case.point, xs) - densities(case.other, xs)
-    error = float(jnp.std(ratios)) / math.sqrt(len(ratios))
-    assert abs(float(jnp.mean(ratios)) - found) <= 5 * error
+    assert abs(np.mean(ratios) - divergence) <= 5 * np.std(ratios) / len(ratios) ** 0.5

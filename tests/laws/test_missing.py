@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import harmonium as hm
-from tests.laws.cases import CONJUGATED, is_conjugated, over
+from tests.laws.cases import CONJUGATED_KINDS, is_conjugated, over
 
 
 def _constant(family, value):
@@ -43,7 +43,7 @@ def _masks(family, x):
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *masks)
 
 
-def _found(model, point, x):
+def _of_masks(model, point, x):
     """Densities, posteriors and statistics for each of the masks."""
 
     def one(mask):
@@ -74,14 +74,20 @@ def _expected(model, point, x):
     ]
 
 
-@over(CONJUGATED)
-def test_what_is_hidden_is_integrated_out(case):
-    x = jax.tree.map(lambda leaf: leaf[0], case.observables)
-    densities, posteriors, statistics, again = case.jit(_found)(case.point, x)
+def _found_and_expected(given):
+    x = jax.tree.map(lambda leaf: leaf[0], given.observables)
+    return _of_masks(given.model, given.point, x), _expected(given.model, given.point, x)
+
+
+@over(CONJUGATED_KINDS, _found_and_expected)
+def test_what_is_hidden_is_integrated_out(case, found):
+    (densities, posteriors, statistics, again), expected = found
     case.close(again, densities, 1e4)
-    expected = case.jit(_expected)(case.point, x)
     for i, wanted in enumerate(expected):
-        found = [jax.tree.map(lambda leaf, i=i: leaf[i], t) for t in (densities, statistics)]
-        case.close(found, [wanted[0], wanted[-1]], 1e4)
+        case.close(_row((densities, statistics), i), (wanted[0], wanted[-1]), 1e4)
     for i, (_, wanted, _) in enumerate(expected[:2]):
-        case.close(jax.tree.map(lambda leaf, i=i: leaf[i], posteriors), wanted, 1e4)
+        case.close(_row(posteriors, i), wanted, 1e4)
+
+
+def _row(tree, i):
+    return jax.tree.map(lambda leaf: leaf[i], tree)

@@ -3,17 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import harmonium as hm
-from tests.catalogue import CATALOGUE, MANIFOLDS
-from tests.laws.cases import GENERIC, GENERIC_CONJUGATED, N_DATA, over
+from tests.catalogue import MANIFOLDS
+from tests.compiled import compute
+from tests.laws.cases import GENERIC, GENERIC_CONJUGATED, KINDS, N_DATA, over
 
 N_POINTS = 3
-
-
-def _signed_weights(case):
-    """Weights of either sign that do not sum to one."""
-    return jax.random.normal(jax.random.key(11), (N_DATA, N_POINTS), case.dtype)
 
 
 def _naive_sums(model, xs, weights):
@@ -21,95 +18,113 @@ def _naive_sums(model, xs, weights):
     return jax.tree.map(lambda leaf: jnp.tensordot(weights.T, leaf, axes=1), statistics)
 
 
-@over(CATALOGUE, both=CATALOGUE)
-def test_sum_statistics_are_weighted_sums_of_statistics(case):
-    weights = _signed_weights(case)
-    found = case.jit("sum_statistics")(case.xs, weights)
-    assert isinstance(found, hm.Mean) and found.batch_shape == (N_POINTS,)
-    case.close(found, case.jit(_naive_sums)(case.xs, weights), 1e2)
+def _sums(given):
+    """With weights of either sign that do not sum to one."""
+    weights = np.random.default_rng(11).normal(size=(N_DATA, N_POINTS)).astype(given.dtype)
+    xs, weights = given.xs, jnp.asarray(weights)
+    return given.model.sum_statistics(xs, weights), _naive_sums(given.model, xs, weights)
 
 
-def _indefinite_points(model, key):
-    """Natural points anywhere, most of them outside the natural domain."""
-    vectors = jax.random.normal(key, (N_POINTS, model.dim))
-    return jax.vmap(model.unravel)(vectors)
+@over(KINDS, _sums)
+def test_sum_statistics_are_weighted_sums_of_statistics(case, found):
+    sums, expected = found
+    assert isinstance(sums, hm.Mean) and sums.batch_shape == (N_POINTS,)
+    case.close(sums, expected, 1e2)
 
 
-def _naive_pairs(model, points, xs):
+def _pairs(given):
+    """With natural points anywhere, most of them outside the natural domain."""
+    model, xs = given.model, given.xs
+    vectors = np.random.default_rng(12).normal(size=(N_POINTS, model.dim)).astype(given.dtype)
+    points = jax.vmap(model.unravel)(jnp.asarray(vectors))
     statistics = jax.vmap(model.sufficient_statistic)(xs)
-    return jax.vmap(lambda s: jax.vmap(lambda p: hm.dot(p, s))(points))(statistics)
+    expected = jax.vmap(lambda s: jax.vmap(lambda p: hm.dot(p, s))(points))(statistics)
+    return model.pair_statistics(points, xs), expected
 
 
-@over(CATALOGUE, both=CATALOGUE)
-def test_pair_statistics_are_pairings_even_with_indefinite_points(case):
-    points = case.jit(_indefinite_points)(jax.random.key(12))
-    found = case.jit("pair_statistics")(points, case.xs)
-    assert found.shape == (N_DATA, N_POINTS)
-    case.close(found, case.jit(_naive_pairs)(points, case.xs), 1e2)
+@over(KINDS, _pairs)
+def test_pair_statistics_are_pairings_even_with_indefinite_points(case, found):
+    assert found[0].shape == (N_DATA, N_POINTS)
+    case.close(*found, 1e2)
 
 
-def _average_in_chunks(model, size, xs, weights):
-    return model.average_sufficient_statistic(xs, weights, batch_size=size)
+# 8 does not divide 23: the last chunk overlaps the one before it.
+CHUNK = 8
 
 
-@over(GENERIC)
-def test_average_statistics_are_the_same_in_chunks(case):
-    whole = case.jit(_average_in_chunks, N_DATA)(case.xs, case.weights)
-    expected = case.jit(_naive_sums)(case.xs, (case.weights / jnp.sum(case.weights))[:, None])
-    case.close(whole, jax.tree.map(lambda leaf: leaf[0], expected), 1e2)
-    # 8 does not divide 23: the last chunk overlaps the one before it.
-    case.close(case.jit(_average_in_chunks, 8)(case.xs, case.weights), whole, 1e2)
+def _averages(given):
+    xs, weights = given.xs, given.weights
+    expected = _naive_sums(given.model, xs, (weights / jnp.sum(weights))[:, None])
+    sizes = N_DATA, CHUNK
+    averages = [given.model.average_sufficient_statistic(xs, weights, batch_size=n) for n in sizes]
+    return averages, jax.tree.map(lambda leaf: leaf[0], expected)
 
 
-def _densities_in_chunks(model, size, point, xs):
-    return model.log_densities(point, xs, batch_size=size)
+@over(GENERIC, _averages)
+def test_average_statistics_are_the_same_in_chunks(case, found):
+    (whole, chunks), expected = found
+    case.close(whole, expected, 1e2)
+    case.close(chunks, whole, 1e2)
 
 
-@over(GENERIC)
-def test_densities_are_the_same_in_chunks(case):
-    whole = case.jit("log_densities")(case.point, case.xs)
-    case.close(case.jit(_densities_in_chunks, 8)(case.point, case.xs), whole, 1e2)
+def _densities(given):
+    return given.model.log_densities(given.point, given.xs, batch_size=CHUNK), given.log_densities
 
 
-def _observable_densities_in_chunks(model, size, point, xs):
-    return model.log_observable_densities(point, xs, batch_size=size)
+@over(GENERIC, _densities)
+def test_densities_are_the_same_in_chunks(case, found):
+    case.close(*found, 1e2)
 
 
-@over(GENERIC_CONJUGATED)
-def test_observable_densities_are_the_same_in_chunks(case):
-    xs = case.xs.observable
-    whole = case.jit("log_observable_densities")(case.point, xs)
-    found = case.jit(_observable_densities_in_chunks, 8)(case.point, xs)
-    case.close(found, whole, 1e2)
+def _observable_densities(given):
+    xs = given.xs.observable
+    found = given.model.log_observable_densities(given.point, xs, batch_size=CHUNK)
+    return found, given.log_observable_densities
 
 
-def _assert_ravel(manifold, natural, mean, tolerance):
-    for point in (natural, mean):
-        vector = manifold.ravel(point)
+@over(GENERIC_CONJUGATED, _observable_densities)
+def test_observable_densities_are_the_same_in_chunks(case, found):
+    case.close(*found, 1e2)
+
+
+def _coordinates(manifold, natural, mean):
+    """Minimal coordinates of both points, the points made of them again, and the pairing."""
+    vectors = [manifold.ravel(point) for point in (natural, mean)]
+    again = manifold.unravel(vectors[0]), manifold.unravel(vectors[1], hm.Coordinates.MEAN)
+    return vectors, again, hm.dot(natural, mean)
+
+
+def _assert_coordinates(manifold, points, found, tolerance):
+    vectors, again, pairing = found
+    for point, vector, other in zip(points, vectors, again, strict=True):
         assert vector.shape == (manifold.dim,)
-        again = manifold.unravel(vector, point.coordinates)
-        assert jax.tree.structure(again) == jax.tree.structure(point)
-        for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(point), strict=True):
+        assert jax.tree.structure(other) == jax.tree.structure(point)
+        for a, b in zip(jax.tree.leaves(other), jax.tree.leaves(point), strict=True):
             assert a.dtype == b.dtype
             # Symmetric matrices that were computed are so up to rounding only.
             np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
-    pairing = hm.dot(natural, mean)
-    np.testing.assert_allclose(
-        manifold.ravel(natural) @ manifold.ravel(mean), pairing, rtol=0, atol=tolerance
-    )
+    np.testing.assert_allclose(vectors[0] @ vectors[1], pairing, rtol=0, atol=tolerance)
 
 
-@over(CATALOGUE, both=CATALOGUE)
-def test_ravel_round_trips_and_preserves_the_pairing(case):
-    tolerance = 1e3 * case.eps * (1 + abs(float(hm.dot(case.point, case.mean))))
-    _assert_ravel(case.model, case.point, case.mean, tolerance)
+def _coordinates_of_the_points(given):
+    return _coordinates(given.model, given.point, given.mean)
 
 
-def test_ravel_round_trips_on_manifolds_without_a_partition_function(getkey):
-    for build in MANIFOLDS.values():
-        manifold = build()
-        vectors = jax.random.normal(getkey(), (2, manifold.dim))
-        natural = manifold.unravel(vectors[0], hm.Coordinates.NATURAL)
-        mean = manifold.unravel(vectors[1], hm.Coordinates.MEAN)
-        np.testing.assert_allclose(manifold.ravel(natural), vectors[0], rtol=1e-6)
-        _assert_ravel(manifold, natural, mean, 1e-4)
+@over(KINDS, _coordinates_of_the_points)
+def test_ravel_round_trips_and_preserves_the_pairing(case, found):
+    tolerance = 1e3 * case.eps * (1 + abs(float(found[-1])))
+    _assert_coordinates(case.model, (case.point, case.mean), found, tolerance)
+
+
+@pytest.mark.parametrize("name", MANIFOLDS)
+def test_ravel_round_trips_on_manifolds_without_a_partition_function(name):
+    manifold = MANIFOLDS[name]()
+    vectors = np.random.default_rng(0).normal(size=(2, manifold.dim))
+
+    def make(vectors):
+        points = manifold.unravel(vectors[0]), manifold.unravel(vectors[1], hm.Coordinates.MEAN)
+        return points, _coordinates(manifold, *points)
+
+    points, found = compute(make, jnp.asarray(vectors, float))
+    np.testing.assert_allclose(found[0], vectors, rtol=1e-6)
+    _assert_coordinates(manifold, points, found, 1e-4)
