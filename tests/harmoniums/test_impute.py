@@ -9,6 +9,7 @@ import pytest
 from scipy import special, stats
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.oracles import dense
 
 FACTORS = hm.factor_analysis(4, 2)
@@ -33,14 +34,20 @@ def point_of(name):
 
 
 @functools.cache
+def filled_of(name):
+    return np.asarray(hm.impute(MODELS[name], point_of(name), HOLES, MASKS))
+
+
+@functools.cache
 def observable(name):
     """The dense Gaussian mixture of the observables."""
     model, point = MODELS[name], point_of(name)
     if name != "analysers":
         return dense.observable(model, point)
-    parts = [dense.observable(FACTORS, component) for component in model.components(point)]
+    components, weights = compute(lambda p: (model.components(p), model.weights(p)), point)
+    parts = [dense.observable(FACTORS, component) for component in components]
     means, covariances = (np.concatenate(own) for own in list(zip(*parts, strict=True))[1:])
-    return dense.Gaussians(np.asarray(model.weights(point)), means, covariances)
+    return dense.Gaussians(weights, means, covariances)
 
 
 def conditional(name, x, mask):
@@ -54,11 +61,10 @@ def conditional(name, x, mask):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_expectations_are_those_of_dense_conditionals(name):
-    model, point = MODELS[name], point_of(name)
-    filled = hm.impute(model, point, HOLES, MASKS)
+    filled = filled_of(name)
     assert filled.shape == XS.shape
     np.testing.assert_array_equal(filled[MASKS], XS[MASKS])
-    for row, x, mask in zip(np.asarray(filled), XS, MASKS, strict=True):
+    for row, x, mask in zip(filled, XS, MASKS, strict=True):
         if not mask.all():
             expected = conditional(name, x, mask).mean()
             np.testing.assert_allclose(row[~mask], expected, rtol=1e-9, atol=1e-11)
@@ -66,16 +72,20 @@ def test_expectations_are_those_of_dense_conditionals(name):
 
 def test_single_and_compiled_and_small_are_the_same():
     model, point = MODELS["hierarchy"], point_of("hierarchy")
-    filled = hm.impute(model, point, HOLES, MASKS)
+    filled = filled_of("hierarchy")
     single = hm.impute(model, point, HOLES[2], MASKS[2])
     np.testing.assert_allclose(single, filled[2], rtol=1e-12)
-    compiled = jax.jit(lambda p, xs, masks: hm.impute(model, p, xs, masks))(point, HOLES, MASKS)
+    compiled = compute(functools.partial(hm.impute, model), point, HOLES, MASKS)
     np.testing.assert_allclose(compiled, filled, rtol=1e-12)
-    small = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), point)
-    found = hm.impute(model, small, HOLES, MASKS)
+    small = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), jax.device_get(point))
+
+    def fill_and_draw(point, key):
+        draws = hm.impute(model, point, HOLES, MASKS, key, (2,))
+        return hm.impute(model, point, HOLES, MASKS), draws
+
+    found, draws = compute(fill_and_draw, small, jax.random.key(0))
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, filled, rtol=1e-4, atol=1e-4)
-    draws = hm.impute(model, small, HOLES, MASKS, jax.random.key(0), (2,))
     assert draws.dtype == jnp.float32 and draws.shape == (2, *XS.shape)
     assert np.all(np.isfinite(draws))
 
@@ -87,8 +97,9 @@ def test_draws_have_the_moments_of_dense_conditionals(name):
     rows = [1, 2, 3]
     draws = hm.impute(model, point, HOLES[rows], MASKS[rows], key, (N_DRAWS,))
     assert draws.shape == (N_DRAWS, 3, 4)
+    draws = np.asarray(draws)
     for index, row in enumerate(rows):
-        own, mask = np.asarray(draws)[:, index], MASKS[row]
+        own, mask = draws[:, index], MASKS[row]
         np.testing.assert_array_equal(own[:, mask], np.tile(XS[row, mask], (N_DRAWS, 1)))
         expected = conditional(name, XS[row], mask)
         dense.assert_moments(own[:, ~mask], expected.mean(), expected.covariance())
@@ -106,9 +117,11 @@ def test_draws_depend_on_the_key_alone():
     others = np.asarray(others)[:, :, ~MASKS].reshape(6, -1)
     every = np.concatenate([hidden, others])
     assert len(np.unique(every)) == every.size  # all draws are fresh
-    assert hm.impute(model, point, HOLES, MASKS, key).shape == XS.shape
-    assert hm.impute(model, point, HOLES[2], MASKS[2], key).shape == (4,)
-    assert hm.impute(model, point, HOLES[2], MASKS[2], key, (5, 2)).shape == (5, 2, 4)
+    one = HOLES[2], MASKS[2]
+    shapes = ((HOLES, MASKS), (), XS.shape), (one, (), (4,)), (one, (5, 2), (5, 2, 4))
+    for data, shape, expected in shapes:
+        draw = functools.partial(hm.impute, model, point, *data, shape=shape)
+        assert jax.eval_shape(draw, key).shape == expected
 
 
 # --- several types in one record
@@ -129,6 +142,8 @@ RECORD_MASKS = (
 )
 
 
+@functools.cache
+@jax.jit
 def records_point():
     normal, categorical, poisson = RECORD.parts
     components = [
@@ -179,8 +194,13 @@ def hidden_parts(row):
     return posterior @ np.stack(vectors), categories, counts
 
 
+@functools.cache
+def filled_records():
+    return hm.impute(RECORDS, records_point(), records(), RECORD_MASKS)
+
+
 def test_parts_of_records_are_expected_by_enumeration():
-    vectors, categories, counts = hm.impute(RECORDS, records_point(), records(), RECORD_MASKS)
+    vectors, categories, counts = jax.device_get(filled_records())
     assert jnp.issubdtype(categories.dtype, jnp.integer)
     assert jnp.issubdtype(counts.dtype, jnp.floating)
     chosen = set()
@@ -215,10 +235,11 @@ def test_parts_of_records_are_drawn_as_enumerated():
 def test_one_record_is_filled_like_many():
     point = records_point()
     one = jax.tree.map(lambda leaf: leaf[3], (records(), RECORD_MASKS))
-    many = hm.impute(RECORDS, point, records(), RECORD_MASKS)
+    many = jax.device_get(filled_records())
     for found, expected in zip(hm.impute(RECORDS, point, *one), many, strict=True):
         np.testing.assert_allclose(found, expected[3], rtol=1e-12)
-    drawn = hm.impute(RECORDS, point, *one, jax.random.key(0), (7,))
+    draw = functools.partial(hm.impute, RECORDS, point, *one, shape=(7,))
+    drawn = jax.eval_shape(draw, jax.random.key(0))
     assert [leaf.shape for leaf in drawn] == [(7, 2), (7,), (7,)]
 
 
@@ -227,7 +248,7 @@ def test_one_record_is_filled_like_many():
 
 def test_families_without_expectations_are_drawn():
     model = hm.Mixture(hm.Product(hm.Normal(1), hm.Beta()), 2)
-    point = model.initialize(jax.random.key(0))
+    point = jax.jit(model.initialize)(jax.random.key(0))
     xs, masks = (np.ones((2, 1)), np.full(2, 0.3)), (np.ones((2, 1), bool), np.zeros(2, bool))
     with pytest.raises(TypeError, match=r"Beta\(\) do not tell what.*Draw samples"):
         hm.impute(model, point, xs, masks)

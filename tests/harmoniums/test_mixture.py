@@ -172,8 +172,9 @@ def test_starts_are_valid_on_awkward_data(model, getkey):
         return model.in_domain(point), model.log_observable_densities(point, xs)
 
     def start_all(key):
-        many = np.stack(list(AWKWARD.values()))
-        return start(key, ONE_OBSERVATION), jax.vmap(start, (None, 0))(key, many)
+        starts = jax.vmap(start, (0, None))
+        keys, many = jax.random.split(key, 4), np.stack(list(AWKWARD.values()))
+        return starts(keys, ONE_OBSERVATION), jax.vmap(starts, (None, 0))(keys, many)
 
     for valid, densities in compute(start_all, getkey()):
         assert np.all(valid)

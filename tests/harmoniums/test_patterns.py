@@ -8,6 +8,7 @@ import pytest
 from hypothesis import strategies
 
 import harmonium as hm
+from tests.compiled import compute
 
 MODEL = hm.Mixture(hm.Normal(3), 2)
 MIXED = hm.Mixture(
@@ -51,7 +52,7 @@ def _assert_grouped(patterns, xs, masks, harmless):
 @hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
 @hypothesis.given(
     # Few lengths, as each is compiled anew, and few patterns or many.
-    n_rows=strategies.sampled_from([1, 2, 13, 60]),
+    n_rows=strategies.sampled_from([1, 2, 13, 24]),
     n_patterns=strategies.integers(1, 8),
     data=strategies.data(),
 )
@@ -67,13 +68,13 @@ def test_every_observation_is_found_again(n_rows, n_patterns, data):
     added = _length(patterns) - n_rows
     assert 0 <= 4 * added <= n_rows
     weights = 1.0 + np.arange(n_rows)
-    spread = patterns.spread(jnp.asarray(weights))
+    spread = compute(type(patterns).spread, patterns, weights)
     assert spread.shape == patterns.shape
-    assert np.sum(np.asarray(spread) == 0) == added
+    assert np.sum(spread == 0) == added
+    # In NumPy, as few of the shapes were compiled before.
+    patterns = jax.device_get(patterns)
     np.testing.assert_array_equal(patterns.gather(spread), weights)
-    np.testing.assert_array_equal(
-        patterns.rows, np.asarray(patterns.xs).reshape(-1, 3), strict=True
-    )
+    np.testing.assert_array_equal(patterns.rows, patterns.xs.reshape(-1, 3), strict=True)
 
 
 @pytest.mark.parametrize("counts", [(100, 1, 1), (34, 33, 33), (3, 2, 95)])
@@ -135,31 +136,33 @@ def test_masks_of_products_and_replicas_are_grouped_together():
 
 def test_grouped_data_count_once_each():
     """Densities and statistics are those of single observations, whose masks are unknown."""
-    point, xs = MODEL.initialize(jax.random.key(0)), _reals(24)
+    xs = _reals(24)
     bits = np.array([[1, 1, 1], [1, 0, 0]], bool)
     mask = bits[[0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 1, 0] * 2]
     mask[-1] = bits[1]
     patterns, weights = MODEL.group_patterns(xs, mask), 1.0 + np.arange(24)
     assert _length(patterns) > 24  # some only fill
 
-    @jax.jit
-    def whole(point, patterns, weights):
+    def evaluate(key, patterns, weights, xs, mask):
+        point = MODEL.initialize(key)
+
+        def single(x, own):
+            density = MODEL.log_observable_density(point, x, observed=own)
+            return MODEL.posterior_statistics(point, x, observed=own), density
+
         statistics = MODEL.mean_posterior_statistics(point, patterns, weights)
-        return statistics, MODEL.log_observable_densities(point, patterns)
+        densities = MODEL.log_observable_densities(point, patterns)
+        return statistics, densities, jax.vmap(single)(xs, mask)
 
-    @jax.jit
-    def single(point, x, mask):
-        statistics = MODEL.posterior_statistics(point, x, observed=mask)
-        return statistics, MODEL.log_observable_density(point, x, observed=mask)
-
+    statistics, densities, singles = compute(
+        evaluate, jax.random.key(0), patterns, weights, xs, mask
+    )
     rtol = 1e-10 if jax.config.read("jax_enable_x64") else 1e-5
-    statistics, densities = whole(point, patterns, weights)
-    singles = [single(point, x, own) for x, own in zip(xs, mask, strict=True)]
-    np.testing.assert_allclose(densities, [density for _, density in singles], rtol=rtol)
+    np.testing.assert_allclose(densities, singles[1], rtol=rtol)
     shares = weights / weights.sum()
-    leaves = zip(*(jax.tree.leaves(own) for own, _ in singles), strict=True)
+    leaves = jax.tree.leaves(singles[0])
     for found, each in zip(jax.tree.leaves(statistics), leaves, strict=True):
-        expected = np.tensordot(shares, np.stack(each), axes=1)
+        expected = np.tensordot(shares, each, axes=1)
         np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol / 100)
 
 
@@ -190,7 +193,7 @@ GROUPED = {
 @pytest.mark.parametrize("name", GROUPED)
 def test_grouped_data_of_another_model_are_refused(name):
     make, observed, kind, phrase = GROUPED[name]
-    point, patterns = MODEL.initialize(jax.random.key(0)), make()
+    point, patterns = jax.jit(MODEL.initialize)(jax.random.key(0)), make()
     for method in (
         MODEL.log_observable_densities,
         MODEL.mean_posterior_statistics,
@@ -201,8 +204,9 @@ def test_grouped_data_of_another_model_are_refused(name):
 
 
 def test_grouped_data_take_the_precision_of_the_point():
-    point = MODEL.initialize(jax.random.key(0))
-    low = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), point)
+    point = jax.eval_shape(MODEL.initialize, jax.random.key(0))
+    low = jax.tree.map(lambda leaf: leaf.update(dtype=jnp.float32), point)
     patterns = MODEL.group_patterns(_reals(3), np.eye(3, dtype=bool))
-    assert MODEL.log_observable_densities(low, patterns).dtype == jnp.float32
-    assert MODEL.log_observable_densities(point, patterns).dtype == jnp.result_type(float)
+    for own, dtype in ((low, jnp.float32), (point, jnp.result_type(float))):
+        densities = jax.eval_shape(MODEL.log_observable_densities, own, patterns)
+        assert densities.dtype == dtype

@@ -40,10 +40,9 @@ def fit(model, xs, max_steps=20_000):
 
     def rises(state):
         _, before, last, count = state
-        return (last - before > 1e-13) & (count < max_steps)
+        return (count < 2) | ((last - before > 1e-13) & (count < max_steps))
 
-    first = model.average_log_observable_density(start, ys, weights)
-    point, _, _, _ = jax.lax.while_loop(rises, step, (start, first - 1, first, 0))
+    point, *_ = jax.lax.while_loop(rises, step, (start, -np.inf, -np.inf, 0))
     offset, noise = model.obs_man.mean(point.observable), model.obs_man.covariance(point.observable)
     return model.average_log_observable_density(point, xs), offset, noise, model.loadings(point)
 
