@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import harmonium as hm
 from harmonium.learning import devices
 from harmonium.learning.problem import make_problem
+from tests.compiled import compute
 
 KEY = jax.random.key(0)
 RANDOM = np.random.default_rng(0)
@@ -121,12 +122,15 @@ def test_data_that_are_sharded_stay_where_they_are():
 
 
 def test_the_objective_has_the_gradient_that_it_has_on_one_device():
-    point = MIXTURE.initialize(KEY)
     weights = np.full(83, 1 / 83)
     xs, shares, _, spread = devices.spread_data(MIXTURE.obs_man, XS, weights, None, mesh())
-    many = make_problem(MIXTURE, xs, shares, devices=spread)
-    one = make_problem(MIXTURE, jnp.asarray(XS), jnp.asarray(weights))
-    found, expected = (jax.jit(jax.grad(problem.objective))(point) for problem in (many, one))
+
+    def gradient(xs, weights, devices):
+        problem = make_problem(MIXTURE, xs, weights, devices=devices)
+        return jax.grad(problem.objective)(MIXTURE.initialize(KEY))
+
+    found = compute(functools.partial(gradient, devices=spread), xs, shares)
+    expected = compute(functools.partial(gradient, devices=None), XS, weights)
     for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
@@ -279,7 +283,7 @@ REFUSED_POINTS = {
 def test_points_whose_entries_cannot_be_spread_are_refused(name):
     model, make, axis, error, message = REFUSED_POINTS[name]
     with pytest.raises(error, match=message):
-        hm.shard_observable(model.initialize(KEY), make and make(), axis)
+        hm.shard_observable(jax.jit(model.initialize)(KEY), make and make(), axis)
 
 
 def test_the_page_on_scaling_runs_on_many_devices():

@@ -1,7 +1,7 @@
 """One of two processes that fit together, each with half of the data; see `test_devices.py`.
 
-Both save what they found in the directory, and fit for longer, until the second is killed in the
-middle. Started again, they go on from the checkpoint.
+Both save what they found in the directory, and fit with a checkpoint, until the second is killed in
+the middle. Started again, they go on from the checkpoint.
 """
 
 import os
@@ -20,8 +20,7 @@ from harmonium.learning.engine import FIRST_CHUNK
 TIMEOUT = 10  # seconds without a sign of life after which a process counts as dead
 MODEL = hm.Mixture(hm.Normal(2, hm.Diagonal()), 2)
 XS = np.random.default_rng(0).normal(size=(40, 2)) ** 3
-LONGER = 40
-SETTINGS = {"max_steps": 12, "tolerance": 0.0}
+SETTINGS = {"n_starts": 2, "n_candidates": 1, "max_steps": 40, "tolerance": 0.0}
 SEED = 0  # a key would start JAX before it knows of the other process
 
 
@@ -52,19 +51,19 @@ def main(rank: int, port: int, directory: Path) -> None:
         if rank == 1 and n_steps > FIRST_CHUNK:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    fit_longer(directory, xs, settings, die)
+    fit_again(directory, xs, settings, die)
     print("survived", flush=True)
 
 
 def resume(directory: Path, xs: jax.Array, settings: dict) -> None:
     reports = []
-    fit = fit_longer(directory, xs, settings, lambda n_steps, _: reports.append(n_steps))
+    fit = fit_again(directory, xs, settings, lambda n_steps, _: reports.append(n_steps))
     path = directory / f"resumed{jax.process_index()}.npz"
     np.savez(path, history=fit.history, first_report=reports[0])
 
 
-def fit_longer(directory: Path, xs: jax.Array, settings: dict, callback: Callable) -> hm.Fit:
-    settings = settings | {"max_steps": LONGER, "checkpoint": directory / "run", "every": 0}
+def fit_again(directory: Path, xs: jax.Array, settings: dict, callback: Callable) -> hm.Fit:
+    settings = settings | {"checkpoint": directory / "run", "every": 0}
     return hm.fit(MODEL, xs, callback=callback, **settings)
 
 

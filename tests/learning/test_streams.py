@@ -49,10 +49,11 @@ METHODS = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_streams_are_fitted_as_arrays_are(name):
-    with jax.numpy_dtype_promotion("standard"):  # optax promotes integers
-        settings = {**BLOCKS, "method": METHODS[name]}
-        if name == "Adam":  # its steps are as long where the gradient is nothing but rounding
-            settings["n_candidates"] = 1
+    settings, promotion = {**BLOCKS, "method": METHODS[name]}, "strict"
+    if name == "Adam":
+        settings["n_candidates"] = 1  # its steps are as long where the gradient is only rounding
+        promotion = "standard"  # optax promotes integers
+    with jax.numpy_dtype_promotion(promotion):
         array = hm.fit(MIXTURE, XS, **settings)
         stream = hm.fit(MIXTURE, hm.Batches(cut(XS)), **settings)
     assert_same_fits(stream, array)
@@ -219,8 +220,9 @@ def test_what_may_be_batches_is_not_guessed():
 
 
 def test_line_searches_are_refused():
+    settings = {**BLOCKS, "n_candidates": 1}
     with jax.numpy_dtype_promotion("standard"), pytest.raises(TypeError, match="line search"):
-        hm.fit(MIXTURE, hm.Batches([XS]), method=hm.Gradient(optax.lbfgs()), **SETTINGS)
+        hm.fit(MIXTURE, hm.Batches([XS]), method=hm.Gradient(optax.lbfgs()), **settings)
 
 
 # --- parts
