@@ -1,5 +1,6 @@
 """The examples run, on few starts and steps; `make demo` runs all of the quickstart."""
 
+import functools
 import importlib
 import itertools
 import sys
@@ -17,6 +18,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 def example(monkeypatch):
     """Imports examples as their users run them: from their folder, with the defaults of JAX."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    # One candidate for each start, for what the others take to compile.
+    monkeypatch.setattr(hm, "fit", functools.partial(hm.fit, n_candidates=1))
     before = set(sys.modules)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield importlib.import_module
@@ -50,7 +53,7 @@ def test_the_quickstart_starts_mixtures_from_clusters(example):
 
 def test_three_levels_print_a_table_and_draw(example, tmp_path, capsys):
     picture = tmp_path / "three_levels.png"
-    example("three_levels").main(picture, n_starts=2, n_steps=10, n_gradient_steps=2)
+    example("three_levels").main(picture, n_starts=1, n_steps=5, n_gradient_steps=2)
     printed = capsys.readouterr().out
     for name in ("full posteriors", "diagonal posteriors", "Adam"):
         assert name in printed
@@ -61,7 +64,7 @@ def test_three_levels_print_a_table_and_draw(example, tmp_path, capsys):
 def test_records_of_mixed_types_are_clustered(example, tmp_path, capsys):
     mixed_records = example("mixed_records")
     picture = tmp_path / "mixed_records.png"
-    mixed_records.main(picture, most=2, n_starts=2, n_steps=20)
+    mixed_records.main(picture, most=2, n_starts=1, n_steps=20)
     printed = capsys.readouterr().out
     assert "Its 2 components" in printed
     assert "nan" not in printed
@@ -75,7 +78,7 @@ def test_records_of_mixed_types_are_clustered(example, tmp_path, capsys):
 def test_directions_are_fitted_better_by_mixtures(example, tmp_path, capsys):
     circular = example("circular")
     picture = tmp_path / "circular.png"
-    circular.main(picture, sizes=(2,), n_starts=2, n_steps=40)
+    circular.main(picture, sizes=(2,), n_starts=1, n_steps=40)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     values = {line[0]: float(line[3]) for line in lines if line and line[0] in ("uniform", "2")}
     assert values["uniform"] < values["2"] < 0
@@ -85,7 +88,7 @@ def test_directions_are_fitted_better_by_mixtures(example, tmp_path, capsys):
 def test_counts_are_compared(example, tmp_path, capsys):
     counts = example("overdispersed_counts")
     picture = tmp_path / "counts.png"
-    counts.main(picture, most=2, n_starts=2, n_steps=20)
+    counts.main(picture, most=2, n_starts=1, n_steps=20)
     blocks = capsys.readouterr().out.split("counts to fit")[1:]
     starred = [[line for line in block.splitlines() if "*" in line] for block in blocks]
     assert [lines[0].split("  ")[0] for lines in starred] == ["negative binomial", "CoM-Poisson"]
@@ -110,7 +113,7 @@ def test_univariate_families_are_fitted(example, tmp_path, capsys):
 def test_views_of_digits_are_tied_by_a_tree(example, tmp_path, capsys):
     views = example("views")
     picture = tmp_path / "views.png"
-    views.main(picture, n_strokes=4, n_classes=5, n_starts=2, n_steps=20)
+    views.main(picture, n_strokes=4, n_classes=5, n_starts=1, n_steps=20)
     printed = capsys.readouterr().out
     assert printed.index("\ntree") < printed.index("\nindependent quarters")
     assert printed.index("\ntree") < printed.index("\nflat mixture")
