@@ -1,7 +1,6 @@
 """Curves, contours and ellipses, checked by what is in the axes."""
 
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -10,24 +9,36 @@ from matplotlib.patches import Ellipse
 from scipy import stats
 
 import harmonium as hm
+from tests.compiled import compute
 from tests.numbers import assert_close
 
+KEY = jax.random.key(0)
 MEAN, COVARIANCE = np.array([1.0, -2.0]), np.array([[2.0, 0.8], [0.8, 0.5]])
 
 
 def _normal():
     model = hm.Normal(2)
-    return model, model.from_mean_covariance(MEAN, COVARIANCE)
+    return model, compute(model.from_mean_covariance, MEAN, COVARIANCE)
 
 
 def _mixture():
     normal = hm.Normal(2, hm.Diagonal())
     model = hm.Mixture(normal, 2)
-    components = [
-        normal.from_mean_covariance([0.0, 0.0], [1.0, 4.0]),
-        normal.from_mean_covariance([5.0, 1.0], [9.0, 0.25]),
-    ]
-    return model, model.from_components(components, [0.8, 0.2])
+
+    def point():
+        components = [
+            normal.from_mean_covariance([0.0, 0.0], [1.0, 4.0]),
+            normal.from_mean_covariance([5.0, 1.0], [9.0, 0.25]),
+        ]
+        return model.from_components(components, [0.8, 0.2])
+
+    return model, compute(point)
+
+
+def _line_normal(mean, variance):
+    """A normal distribution of single numbers."""
+    model = hm.Normal(1, hm.Scale())
+    return model, compute(model.from_mean_covariance, np.array([mean]), variance)
 
 
 def _ellipses(ax):
@@ -35,8 +46,7 @@ def _ellipses(ax):
 
 
 def test_a_curve_is_the_density():
-    model = hm.Normal(1, hm.Scale())
-    ax = hm.plot.density(model, model.from_mean_covariance([1.0], 4.0), label="normal")
+    ax = hm.plot.density(*_line_normal(1.0, 4.0), label="normal")
     (line,) = ax.lines
     xs, heights = np.asarray(line.get_data())
     assert_close(heights, stats.norm(1, 2).pdf(xs))
@@ -46,7 +56,8 @@ def test_a_curve_is_the_density():
 
 def test_scalars_are_drawn_inside_their_support():
     model = hm.Gamma()
-    ax = hm.plot.density(model, model.from_shape_rate(3.0, 1.0), xlim=(-1.0, 8.0))
+    params = compute(model.from_shape_rate, 3.0, 1.0)
+    ax = hm.plot.density(model, params, xlim=(-1.0, 8.0))
     xs, heights = np.asarray(ax.lines[0].get_data())
     assert xs[0] == -1
     assert_close(heights, stats.gamma(3.0).pdf(xs))
@@ -58,12 +69,18 @@ def test_contours_divide_the_probability_into_equal_shares(build):
     ax = hm.plot.density(model, params, levels=4)
     filled, lines = (c for c in ax.collections if isinstance(c, QuadContourSet))
     assert len(lines.levels) == 4 and len(filled.levels) == 5
-    sample = model.observable_sample if isinstance(model, hm.Mixture) else model.sample
-    xs = sample(jax.random.key(1), params, (4000,))
     if isinstance(model, hm.Mixture):
-        densities = jnp.exp(model.log_observable_densities(params, xs))
+        labels = np.random.default_rng(0).random(4000) < 0.2
+        normals = [
+            stats.multivariate_normal([0, 0], np.diag([1, 4])),
+            stats.multivariate_normal([5, 1], np.diag([9, 0.25])),
+        ]
+        draws = [normal.rvs(4000, random_state=seed) for seed, normal in enumerate(normals)]
+        xs = np.where(labels[:, None], draws[1], draws[0])
+        densities = 0.8 * normals[0].pdf(xs) + 0.2 * normals[1].pdf(xs)
     else:
-        densities = stats.multivariate_normal(MEAN, COVARIANCE).pdf(xs)
+        normal = stats.multivariate_normal(MEAN, COVARIANCE)
+        densities = normal.pdf(normal.rvs(4000, random_state=0))
     shares = [np.mean(densities > level) for level in lines.levels]
     assert np.allclose(shares, [0.8, 0.6, 0.4, 0.2], atol=0.04)
 
@@ -83,7 +100,7 @@ def test_contours_of_given_densities_and_limits():
 
 def test_counts_are_points():
     model = hm.Poisson()
-    params = model.unravel(jnp.log(jnp.array([3.0])))
+    params = compute(model.unravel, np.log([3.0]))
     ax = hm.plot.density(model, params, xlim=(-2.5, 9.0))
     counts, heights = np.asarray(ax.lines[0].get_data())
     assert list(counts) == list(range(10))
@@ -91,10 +108,8 @@ def test_counts_are_points():
 
 
 def test_axes_begin_at_zero_and_hold_all_curves():
-    model = hm.Normal(1, hm.Scale())
-    broad, narrow = (model.from_mean_covariance([0.0], v) for v in (1.0, 0.01))
-    ax = hm.plot.density(model, broad, xlim=(-1, 1), label="broad")
-    hm.plot.density(model, narrow, ax, label="narrow")
+    ax = hm.plot.density(*_line_normal(0.0, 1.0), xlim=(-1, 1), label="broad")
+    hm.plot.density(*_line_normal(0.0, 0.01), ax, label="narrow")
     assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > stats.norm(0, 0.1).pdf(0)
     assert ax.lines[0].get_color() != ax.lines[1].get_color()
 
@@ -102,7 +117,7 @@ def test_axes_begin_at_zero_and_hold_all_curves():
 def test_densities_are_marginal():
     """Of factor analysis, what is drawn is the density of what is observed."""
     model = hm.factor_analysis(1, 1)
-    params = model.from_loadings([[2.0]], [1.0], [0.5])
+    params = compute(lambda: model.from_loadings([[2.0]], [1.0], [0.5]))
     xs, heights = np.asarray(hm.plot.density(model, params).lines[0].get_data())
     assert_close(heights, stats.norm(1, np.sqrt(4.5)).pdf(xs))
 
@@ -132,38 +147,43 @@ def test_each_component_has_its_ellipses():
 @pytest.mark.parametrize("covariance", [hm.PositiveDefinite(), hm.Scale(), hm.Identity()])
 def test_ellipses_of_every_covariance_structure(covariance):
     model = hm.Normal(3, covariance)
-    ax = hm.plot.ellipses(model, model.initialize(jax.random.key(0)), dims=(2, 0), n_std=(1.0,))
+    params = compute(model.initialize, KEY)
+    ax = hm.plot.ellipses(model, params, dims=(2, 0), n_std=(1.0,))
     assert len(_ellipses(ax)) == 1
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("x₃", "x₁")
 
 
 def test_ellipses_of_a_hierarchy_are_those_of_its_observables():
     model = hm.hierarchical_mixture_of_gaussians(3, 1, 2)
-    params = model.initialize(jax.random.key(0))
+
+    def point_and_covariances():
+        params = model.initialize(KEY)
+        mixture, marginal = model.observable_distribution(params)
+        return params, jax.vmap(mixture.obs_man.covariance)(mixture.components(marginal))
+
+    params, covariances = compute(point_and_covariances)
     patches = _ellipses(hm.plot.ellipses(model, params, dims=(0, 2), n_std=(1.0,)))
-    mixture, marginal = model.observable_distribution(params)
-    for patch, component in zip(patches, mixture.components(marginal), strict=True):
-        covariance = np.asarray(mixture.obs_man.covariance(component))[np.ix_([0, 2], [0, 2])]
-        variances = np.linalg.eigvalsh(covariance)
+    for patch, covariance in zip(patches, covariances, strict=True):
+        variances = np.linalg.eigvalsh(covariance[np.ix_([0, 2], [0, 2])])
         assert_close(np.sort([patch.width, patch.height]), 2 * np.sqrt(variances))
 
 
 def test_what_has_no_density_to_draw():
     model = hm.Normal(3)
     with pytest.raises(TypeError, match=r"one or two real numbers, or one count, but Normal\(3"):
-        hm.plot.density(model, model.initialize(jax.random.key(0)))
+        hm.plot.density(model, compute(model.initialize, KEY))
     mixed = hm.Product(hm.Normal(1), hm.Poisson())
     with pytest.raises(TypeError, match="not all of them real"):
-        hm.plot.density(mixed, mixed.initialize(jax.random.key(0)))
+        hm.plot.density(mixed, compute(mixed.initialize, KEY))
 
 
 def test_what_has_no_ellipses():
     counts = hm.Mixture(hm.Poisson(), 2)
     with pytest.raises(TypeError, match="neither a normal nor made of normals"):
-        hm.plot.ellipses(counts, counts.initialize(jax.random.key(0)))
+        hm.plot.ellipses(counts, compute(counts.initialize, KEY))
     single = hm.Normal(1)
     with pytest.raises(ValueError, match="two dimensions are needed"):
-        hm.plot.ellipses(single, single.initialize(jax.random.key(0)))
+        hm.plot.ellipses(single, compute(single.initialize, KEY))
     model, params = _normal()
     with pytest.raises(ValueError, match="two different places from 0 to 1"):
         hm.plot.ellipses(model, params, dims=(1, 2))
