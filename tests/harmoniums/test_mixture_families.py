@@ -64,7 +64,8 @@ def fit(model: Any, xs: Any, key: Any, n_steps: int = STEPS) -> tuple[Any, Any]:
     def run(key):
         return jax.lax.scan(body, model.initialize_from_sample(key, xs), None, n_steps + 1)
 
-    points, scores = jax.vmap(run)(jax.random.split(key, N_STARTS))
+    # In a loop, which compiles faster than a batch.
+    points, scores = jax.lax.map(run, jax.random.split(key, N_STARTS))
     return points[jnp.argmax(scores[:, -1])], scores
 
 

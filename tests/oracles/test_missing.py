@@ -132,7 +132,7 @@ def fit(model, xs, observed, n_steps, n_starts=3):
         return jax.lax.scan(step, model.initialize_from_sample(key, filled), None, n_steps)[1]
 
     def run_all():
-        return jax.vmap(run)(jax.random.split(jax.random.key(0), n_starts))
+        return jax.lax.map(run, jax.random.split(jax.random.key(0), n_starts))
 
     histories = compute(run_all)
     assert np.all(np.diff(histories, axis=1) > -1e-10)
