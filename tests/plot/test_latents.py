@@ -129,9 +129,8 @@ def test_a_history_has_a_line_a_start():
     assert emphasised.get_linewidth() > ax.lines[0].get_linewidth()
     assert_close(emphasised.get_ydata(), np.asarray(fit.history)[: int(fit.n_steps)])
     assert ax.get_legend().get_texts()[0].get_text() == "best of 3 starts"
-    failed = eqx.tree_at(
-        lambda f: f.all_objectives, fit, np.array([np.nan, *fit.all_objectives[1:]])
-    )
+    objectives = np.array([np.nan, *np.asarray(fit.all_objectives)[1:]])
+    failed = eqx.tree_at(lambda f: f.all_objectives, fit, objectives)
     assert len(hm.plot.history(failed).lines) == 3
 
 
