@@ -19,6 +19,7 @@ os.environ.setdefault("PJRT_NPROC", "16")
 import jax
 import pytest
 
+from tests.catalogue import CATALOGUE, REPRESENTATIVES
 from tests.costs import Costs
 
 PRECISION = int(os.environ.get("HARMONIUM_PRECISION", "64"))
@@ -75,11 +76,18 @@ def pytest_configure(config):
         config.option.dist = "loadgroup"
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items):
-    """Keeps the tests of a file, which share what they compile, on one worker of pytest-xdist.
+    """Says where tests run, and which of them `make test-quick` leaves out.
 
-    Laws share it for a model, wherever they are.
+    The tests of a file, which share what they compile, run on one worker of pytest-xdist; laws
+    share it for a model, wherever they are. A test that names an entry of the catalogue is for the
+    whole suite, unless the entry is a representative.
     """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        names = {value for value in values if isinstance(value, str) and value in CATALOGUE}
+        if not names <= set(REPRESENTATIVES):
+            item.add_marker(pytest.mark.whole)

@@ -41,6 +41,8 @@ class Costs:
         self._programs[name] += n_programs
 
     def pytest_terminal_summary(self, terminalreporter):
+        if not self._seconds:
+            return
         write = terminalreporter.write_line
         terminalreporter.write_sep("=", "costs: CPU seconds, programs compiled")
         folders = collections.defaultdict(lambda: [0, 0.0, 0])

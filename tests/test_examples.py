@@ -11,6 +11,7 @@ import pytest
 
 import harmonium as hm
 
+pytestmark = pytest.mark.whole  # they are fits of real data, each of another model
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -16,9 +16,9 @@ MEAN = hm.Coordinates.MEAN
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((name, precision), id=f"{name}-float{precision}")
+        pytest.param((name, precision), id=f"{name}-float{precision}", marks=marks)
         for name in EMBEDDINGS
-        for precision in (64, 32)
+        for precision, marks in ((64, ()), (32, pytest.mark.whole))
     ],
 )
 def found(request):

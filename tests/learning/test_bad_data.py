@@ -11,7 +11,6 @@ import pytest
 import harmonium as hm
 
 # Most cases are of one model and twelve rows, and thus one program.
-pytestmark = pytest.mark.xdist_group("bad_data")
 
 KEY = jax.random.key(0)
 XS = np.random.default_rng(0).normal(size=(12, 2))

@@ -22,11 +22,10 @@ from harmonium.learning.fingerprint import describe
 from tests.files.subjects import bits
 
 # Runs of a method for as many steps share their programs.
-pytestmark = pytest.mark.xdist_group("checkpoint")
 ROOT = Path(__file__).parent.parent.parent
 MODEL = hm.Mixture(hm.Normal(2), 2)
 XS = np.random.default_rng(0).normal(size=(60, 2)) + np.repeat([[0.0], [2.0]], 30, 0)
-N_KILLS = 10
+N_KILLS = 20
 
 
 @pytest.fixture(autouse=True)
@@ -221,6 +220,7 @@ def _steps_kept(path):
     return max(array.shape[1] for array in arrays if array.ndim == 2)
 
 
+@pytest.mark.whole  # many processes, which are killed
 def test_kills_at_random_moments_change_nothing(nursery, tmp_path):
     rng = random.Random(0)
     result, reference = tmp_path / "result", tmp_path / "reference"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 import harmonium as hm
 from harmonium.learning.engine import FIRST_CHUNK
@@ -27,6 +28,7 @@ def environment(flags="", **variables):
     return inherited | variables
 
 
+@pytest.mark.whole  # a process that starts JAX anew, with as many devices
 def test_fits_on_eight_devices_are_those_on_one(tmp_path):
     flags = (
         "--xla_force_host_platform_device_count=8 --xla_dump_hlo_as_text "
@@ -76,6 +78,7 @@ def run_two(directory):
     return printed, [process.returncode for process in processes]
 
 
+@pytest.mark.whole  # four processes that wait for each other
 def test_two_processes_fit_as_one_end_if_one_is_killed_and_go_on_from_the_checkpoint(tmp_path):
     printed, codes = run_two(tmp_path)
     assert all("fitted" in text for text in printed), printed

@@ -19,7 +19,6 @@ from tests.catalogue import CATALOGUE
 from tests.compiled import compute
 
 # Fits of a model with the same settings, to as many observations, share their programs.
-pytestmark = pytest.mark.xdist_group("fit")
 SHORT = {"prior": None, "max_steps": 6, "tolerance": 0.0}
 
 IRIS = sklearn.datasets.load_iris().data

@@ -10,7 +10,6 @@ from tests.compiled import compute
 from tests.numbers import assert_close
 
 # Fits with the same method, that read as many observations at once, share their programs.
-pytestmark = pytest.mark.xdist_group("online")
 KEY = jax.random.key(0)
 MIXTURE = hm.Mixture(hm.Normal(2), 2)
 METHOD = hm.OnlineEM(50)

@@ -12,7 +12,6 @@ from harmonium.learning.survey import Reservoir
 from tests.numbers import assert_close
 
 # Fits of the mixture to as many observations in blocks as long share their programs.
-pytestmark = pytest.mark.xdist_group("streams")
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 XS = np.concatenate([RNG.normal(size=(50, 2)) * [1, 3] + [5, 0], RNG.normal(size=(70, 2)) - 4])
