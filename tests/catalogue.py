@@ -203,14 +203,13 @@ def _sharing(interaction: bool) -> hm.MixtureOf:
 
 CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES | MIXTURES_OF_HARMONIUMS
 
-# Of each kind one, for which everything runs in both floating point types, and by itself is quick.
+# A few of each kind, for a quick look at all of the library.
 REPRESENTATIVES = (
     "normal",
     "categorical_4",
     "gamma",
     "product",
     "linear_diagonal_full",
-    "linear_full_diagonal",
     "mixture_full",
     "mixture_product",
     "hierarchy_2",

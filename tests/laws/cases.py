@@ -197,7 +197,12 @@ CONJUGATED_KINDS = names_where(is_conjugated, KINDS)
 
 # Every law holds in both floating point types: numbers are compared in both for these, and the
 # types of everything else are inferred, which takes no compiling; see `test_precision.py`.
-IN_BOTH_PRECISIONS = [name for name in KINDS if name in FAMILIES or name in REPRESENTATIVES]
+IN_BOTH_PRECISIONS = [
+    *(name for name in KINDS if name in FAMILIES),
+    "linear_diagonal_full",
+    "mixture_full",
+    "hierarchy_2",
+]
 
 # Where `to_natural` is numerical it is the same code, which takes long to compile: laws of what is
 # built on it run for these, and for all models in closed form.
@@ -221,9 +226,7 @@ GENERIC = [
     "mixture_product",
     "mixture_tied",
     "hierarchy_2",
-    "hierarchy_gaussian",
     "hierarchy_3",
-    "hierarchy_2_posterior_scale",
 ]
 GENERIC_CONJUGATED = [name for name in GENERIC if name in CONJUGATED]
 

@@ -38,12 +38,9 @@ def _more_samples(given):
 @over(GENERIC, _more_samples)
 def test_samples_are_reproducible(case, found):
     again, fresh, valid = found
-    assert _equal(again, case.draws) and not _equal(fresh, case.draws)
+    case.close(again, case.draws, 1e2)  # another program may round in other places
+    assert not jax.tree.all(jax.tree.map(np.array_equal, fresh, case.draws))
     assert np.all(valid)
-
-
-def _equal(first, second):
-    return jax.tree.all(jax.tree.map(np.array_equal, first, second))
 
 
 def _gibbs_sweep(given):
@@ -65,4 +62,4 @@ def _observable_sample(given):
 
 @over(GENERIC_CONJUGATED, _observable_sample)
 def test_observable_samples_are_those_of_the_joint(case, found):
-    jax.tree.map(np.testing.assert_array_equal, found, case.draws.observable)
+    case.close(found, case.draws.observable, 1e2)
