@@ -4,6 +4,7 @@
 laws, of which most run in both.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -74,6 +75,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "computes(function, inputs): what a law computes of a case")
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
+
+
+def pytest_collection_finish():
+    # All that was imported stays: the garbage collector need not look through it again and again.
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers

@@ -179,7 +179,14 @@ def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * size)
 
 
-case_of = functools.lru_cache(maxsize=1)(Case)  # laws run case by case
+@functools.lru_cache(maxsize=1)
+def case_of(name: str, precision: int) -> Case:
+    """The case in use: laws run case by case, and what was traced for one is of no use for others.
+
+    Kept, it would slow down all that follows, as Python's garbage collector looks through it.
+    """
+    jax.clear_caches()
+    return Case(name, precision)
 
 
 MAIN_PRECISION = 64 if jax.config.jax_enable_x64 else 32
