@@ -48,35 +48,39 @@ class Given:
         # Coefficients of a linear function of minimal coordinates.
         self.direction = np.cos(1.3 * np.arange(model.dim)).astype(self.dtype)
 
+    def call(self, method: str, *arguments: Any) -> Any:
+        """What a method of the model returns, traced once for all laws of a case."""
+        return _call(self.model, method, *arguments)
+
     @functools.cached_property
     def log_densities(self) -> Any:
-        return self.model.log_densities(self.point, self.xs)
+        return self.call("log_densities", self.point, self.xs)
 
     @functools.cached_property
     def log_observable_densities(self) -> Any:
-        return self.model.log_observable_densities(self.point, self.xs.observable)
+        return self.call("log_observable_densities", self.point, self.xs.observable)
 
     @functools.cached_property
     def to_natural(self) -> Any:
         """The natural points of the means, and of the mean half way between them."""
         halfway = jax.tree.map(lambda leaf: (leaf[0] + leaf[1]) / 2, self.means)
         means = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), self.means, halfway)
-        return means, jax.vmap(lambda mean: self.model.to_natural(mean))(means)
+        return means, jax.vmap(lambda mean: self.call("to_natural", mean))(means)
 
     @functools.cached_property
     def fisher_matrix(self) -> Any:
-        return self.model.fisher_matrix(self.point)
+        return self.call("fisher_matrix", self.point)
 
     @functools.cached_property
     def relative_entropies(self) -> Any:
         """From the first point to the second, back, and to itself."""
         first = _rows(self.points, [0, 1, 0])
         second = _rows(self.points, [1, 0, 0])
-        return jax.vmap(lambda p, q: self.model.relative_entropy(p, q))(first, second)
+        return jax.vmap(lambda p, q: self.call("relative_entropy", p, q))(first, second)
 
     @functools.cached_property
     def standard(self) -> Any:
-        return self.model.standardize(self.point)
+        return self.call("standardize", self.point)
 
     @functools.cached_property
     def em_steps(self) -> tuple[Any, Any]:
@@ -84,8 +88,8 @@ class Given:
         data = self.observables, self.weights
 
         def one(point: Any) -> tuple[Any, Any]:
-            value = self.model.average_log_observable_density(point, *data)
-            return self.model.expectation_maximization(point, *data), value
+            value = self.call("average_log_observable_density", point, *data)
+            return self.call("expectation_maximization", point, *data), value
 
         def step(points: Any, _: None) -> tuple[Any, Any]:
             points, values = jax.vmap(one)(points)
@@ -93,6 +97,11 @@ class Given:
 
         _, (points, values) = jax.lax.scan(step, self.points, length=N_STEPS)
         return jax.tree.map(lambda leaf: leaf[0], points), values
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _call(model: Any, method: str, *arguments: Any) -> Any:
+    return getattr(model, method)(*arguments)
 
 
 def _row(tree: Any, i: int) -> Any:

@@ -110,8 +110,8 @@ def test_standardised_latents_have_zero_mean_and_unit_covariance(case, found):
 
 
 def _standardised(given):
-    densities = given.model.log_observable_densities(given.standard, given.xs.observable)
-    again = given.model.standardize(given.standard)
+    densities = given.call("log_observable_densities", given.standard, given.xs.observable)
+    again = given.call("standardize", given.standard)
     return densities, given.log_observable_densities, again, given.standard
 
 
@@ -127,16 +127,14 @@ QUADRATIC = names_where(lambda model: is_conjugated(model) and model.is_quadrati
 
 def _with_condensed(given):
     """Densities and a step of EM with the data themselves, and with fewer in their place."""
-    model, weights = given.model, given.weights
-    few = model.condense(given.observables, weights)
+    whole = given.observables, given.weights
+    few = given.model.condense(*whole)
 
-    def both(function, *points):
-        return [
-            [function(p, *data) for p in points] for data in (few, (given.observables, weights))
-        ]
+    def both(method, *points):
+        return [[given.call(method, p, *data) for p in points] for data in (few, whole)]
 
-    densities = both(model.average_log_observable_density, given.point, given.other)
-    return few, densities, both(model.expectation_maximization, given.point)
+    densities = both("average_log_observable_density", given.point, given.other)
+    return few, densities, both("expectation_maximization", given.point)
 
 
 @over([name for name in QUADRATIC if name in SOLVED_KINDS], _with_condensed)
@@ -193,25 +191,20 @@ def _apply_scale(scale, xs):
 
 
 def _images(given):
-    """Log densities before and after each affine map, with the log of what it does to volumes."""
-    model, point = given.model, given.point
-    if is_conjugated(model):
-        densities, before, xs = (
-            model.log_observable_densities,
-            given.log_observable_densities,
-            given.xs.observable,
-        )
-    else:
-        densities, before, xs = model.log_densities, given.log_densities, given.xs
+    """Log densities before and after affine maps, with the logs of what these do to volumes."""
+    model = given.model
+    harmonium = is_conjugated(model)
+    method = "log_observable_densities" if harmonium else "log_densities"
+    xs = given.xs.observable if harmonium else given.xs
+    before = given.log_observable_densities if harmonium else given.log_densities
     shift = np.linspace(-1.0, 0.7, xs.shape[1]).astype(given.dtype)
+    scales = [None if a is None else a.astype(given.dtype) for a in _scales(model)]
     found = []
-    for scale in _scales(model):
-        scale = None if scale is None else scale.astype(given.dtype)
+    for scale, moved in [*((scale, shift) for scale in scales), (scales[-1], None)]:
         images, log_determinant = _apply_scale(scale, xs)
-        for moved in (shift, None):
-            pushed = model.push_forward(point, scale, moved)
-            after = densities(pushed, images if moved is None else images + moved[None])
-            found.append((after, log_determinant))
+        images = images if moved is None else images + moved[None]
+        pushed = model.push_forward(given.point, scale, moved)
+        found.append((given.call(method, pushed, images), log_determinant))
     return before, found
 
 

@@ -29,7 +29,7 @@ def _densities(given):
         return hm.dot(point, model.sufficient_statistic(x)) - potential + model.log_base_measure(x)
 
     expected = jax.vmap(by_definition)(xs)
-    one_by_one = jax.vmap(lambda x: model.log_density(point, x))(xs)
+    one_by_one = jax.vmap(lambda x: given.call("log_density", point, x))(xs)
     return expected, one_by_one, given.log_densities, model.average_log_density(point, xs)
 
 
@@ -49,7 +49,8 @@ def _factors(given):
         likelihood = model.obs_man.log_density(model.likelihood_at(point, x.latent), x.observable)
         prior = model.prr_man.log_density(model.prior(point), x.latent)
         posterior = model.pst_man.log_density(model.posterior_at(point, x.observable), x.latent)
-        return likelihood + prior, model.log_observable_density(point, x.observable) + posterior
+        marginal = given.call("log_observable_density", point, x.observable)
+        return likelihood + prior, marginal + posterior
 
     return given.log_densities, *jax.vmap(one)(given.xs)
 
@@ -215,9 +216,9 @@ def test_observable_densities_integrate_to_one(case, found):
 
 
 def _batch_and_one_by_one(given):
-    model, point, xs = given.model, given.point, given.xs.observable
-    one_by_one = jax.vmap(lambda x: model.log_observable_density(point, x))(xs)
-    average = model.average_log_observable_density(point, xs, given.weights)
+    point, xs = given.point, given.xs.observable
+    one_by_one = jax.vmap(lambda x: given.call("log_observable_density", point, x))(xs)
+    average = given.call("average_log_observable_density", point, xs, given.weights)
     return given.log_observable_densities, one_by_one, average
 
 

@@ -30,7 +30,7 @@ def _step_in_chunks(given):
     chunks = model.expectation_maximization(
         given.point, given.observables, given.weights, batch_size=8
     )
-    return at_once, chunks, model.standardize(chunks)
+    return at_once, chunks, given.call("standardize", chunks)
 
 
 @over([name for name in CONJUGATED_KINDS if name in SOLVED], _step_in_chunks)
@@ -49,8 +49,8 @@ def _averages(given):
     """
     model, xs, shares = given.model, given.observables, given.weights / given.weights.sum()
     found = model.expectation(given.point, xs, given.weights)
-    means = jax.vmap(lambda x: model.posterior_statistics(given.point, x))(xs)
-    densities = jax.vmap(lambda x: model.log_observable_density(given.point, x))(xs)
+    means = jax.vmap(lambda x: given.call("posterior_statistics", given.point, x))(xs)
+    densities = jax.vmap(lambda x: given.call("log_observable_density", given.point, x))(xs)
     densities = densities - jax.vmap(model.obs_man.log_base_measure)(xs)
     average = jax.tree.map(lambda leaf: jnp.tensordot(shares, leaf, axes=1), means)
     return found, (average, shares @ densities)
@@ -72,7 +72,7 @@ def _joint_statistics(given):
     batch = jax.tree.map(lambda leaf: leaf[None], (x, model.int_man.project_domain(posterior)))
     _, interaction = model.int_man.outer_sum(*batch, jnp.ones(1, given.dtype))
     expected = model.point(observable, interaction, posterior)
-    return model.posterior_statistics(given.point, x), expected
+    return given.call("posterior_statistics", given.point, x), expected
 
 
 @over(CONJUGATED_KINDS, _joint_statistics)

@@ -14,8 +14,8 @@ def _matrix_and_differences(given):
     vector = model.ravel(given.point)
 
     def along(direction):
-        ahead = model.to_mean(model.unravel(vector + step * direction))
-        behind = model.to_mean(model.unravel(vector - step * direction))
+        ahead = given.call("to_mean", model.unravel(vector + step * direction))
+        behind = given.call("to_mean", model.unravel(vector - step * direction))
         return (model.ravel(ahead) - model.ravel(behind)) / (2 * step)
 
     return given.fisher_matrix, jax.vmap(along)(jnp.eye(model.dim, dtype=given.dtype))

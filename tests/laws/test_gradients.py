@@ -35,7 +35,7 @@ def _mean_gradient(given):
     model = given.model
 
     def function(vector):
-        return given.direction @ model.ravel(model.to_mean(model.unravel(vector)))
+        return given.direction @ model.ravel(given.call("to_mean", model.unravel(vector)))
 
     # The Fisher matrix, which is symmetric, comes from forward mode.
     expected = given.fisher_matrix @ given.direction
@@ -51,7 +51,7 @@ def _natural_gradient(given):
     model = given.model
 
     def function(vector):
-        natural = model.to_natural(model.unravel(vector, hm.Coordinates.MEAN))
+        natural = given.call("to_natural", model.unravel(vector, hm.Coordinates.MEAN))
         return given.direction @ model.ravel(natural)
 
     found = jax.grad(function)(model.ravel(given.mean))
@@ -70,7 +70,7 @@ def _em_gradient(given):
     model, weights = given.model, given.direction
 
     def function(vector):
-        step = model.expectation_maximization(model.unravel(vector), given.observables)
+        step = given.call("expectation_maximization", model.unravel(vector), given.observables)
         return weights @ model.ravel(step)
 
     vector, step = model.ravel(given.point), given.eps ** (1 / 3) / 4

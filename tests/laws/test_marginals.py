@@ -107,11 +107,13 @@ def test_transposed_models_have_the_same_joint_and_both_marginals(case, found):
 
 def _divergences(given):
     """Of observables from the second point, from the point itself, and of joints; log ratios."""
-    model, xs = given.model, given.draws.observable
+    xs = given.draws.observable
     divergences = [
-        model.observable_relative_entropy(given.point, q) for q in (given.other, given.point)
+        given.call("observable_relative_entropy", given.point, q)
+        for q in (given.other, given.point)
     ]
-    densities = [model.log_observable_densities(p, xs) for p in (given.point, given.other)]
+    points = given.point, given.other
+    densities = [given.call("log_observable_densities", p, xs) for p in points]
     return *divergences, given.relative_entropies[0], densities[0] - densities[1]
 
 

@@ -57,11 +57,12 @@ def _of_masks(model, point, x):
     return jax.vmap(one)(_masks(model.obs_man, x))
 
 
-def _expected(model, point, x):
-    density = model.log_observable_density(point, x)
+def _expected(given, x):
+    model, point = given.model, given.point
+    density = given.call("log_observable_density", point, x)
     posterior = model.pst_prr_emb.embed(model.posterior_at(point, x))
-    complete = density, posterior, model.posterior_statistics(point, x)
-    results = [complete, (jnp.zeros_like(density), model.prior(point), model.to_mean(point))]
+    complete = density, posterior, given.call("posterior_statistics", point, x)
+    results = [complete, (jnp.zeros_like(density), model.prior(point), given.mean)]
     if is_conjugated(model.obs_man):
         return results
     values, weights, _ = _alternatives(model.obs_man, x)
@@ -76,7 +77,7 @@ def _expected(model, point, x):
 
 def _found_and_expected(given):
     x = jax.tree.map(lambda leaf: leaf[0], given.observables)
-    return _of_masks(given.model, given.point, x), _expected(given.model, given.point, x)
+    return _of_masks(given.model, given.point, x), _expected(given, x)
 
 
 @over(CONJUGATED_KINDS, _found_and_expected)

@@ -17,7 +17,7 @@ def test_relative_entropy_is_positive_and_zero_at_equality(case, found):
 
 
 def _ratios(given):
-    densities = [given.model.log_densities(p, given.draws) for p in (given.point, given.other)]
+    densities = [given.call("log_densities", p, given.draws) for p in (given.point, given.other)]
     return densities[0] - densities[1], given.relative_entropies[0]
 
 
