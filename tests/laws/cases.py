@@ -232,6 +232,7 @@ SOLVED = (
     *NUMERICAL,
 )
 SOLVED_KINDS = [name for name in SOLVED if name not in VARIATIONS]
+SOLVED_OR_KINDS = [name for name in CATALOGUE if name in KINDS or name in SOLVED]
 
 # Laws of code that is written once for all models run on these.
 GENERIC = [

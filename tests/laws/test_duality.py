@@ -3,8 +3,7 @@
 import jax
 
 import harmonium as hm
-from tests.catalogue import CATALOGUE
-from tests.laws.cases import SOLVED_KINDS, over
+from tests.laws.cases import SOLVED_KINDS, SOLVED_OR_KINDS, over
 
 
 def _round_trips(given):
@@ -13,7 +12,7 @@ def _round_trips(given):
     return means, naturals, jax.vmap(lambda point: given.call("to_mean", point))(naturals)
 
 
-@over(CATALOGUE, _round_trips)
+@over(SOLVED_OR_KINDS, _round_trips)
 def test_to_mean_and_to_natural_are_inverse_to_each_other(case, found):
     means, naturals, again = found
     assert isinstance(naturals, hm.Natural) and isinstance(again, hm.Mean)
