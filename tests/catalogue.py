@@ -241,7 +241,8 @@ VARIATIONS = {
     "hierarchy_2_full": "a posterior with correlations, given by name",
     "hierarchy_2_scale": "components of one variance at the top",
     "hierarchy_2_tied": "components that share their covariance at the top",
-    "hierarchy_4": "a level more",
+    "hierarchy_3": "a level more",
+    "hierarchy_4": "two levels more",
     "hierarchy_2_posterior_diagonal": "a posterior without correlations",
     "hierarchy_3_posterior_diagonal": "posteriors without correlations at two levels",
     "hierarchy_3_posterior_scale": "posteriors of one variance at two levels",
@@ -255,6 +256,7 @@ VARIATIONS = {
     "mixture_of_one_interaction": "loadings that are shared",
     "mixture_of_posterior_diagonal": "a posterior without correlations",
     "mixture_of_hierarchies": "a mixture under a mixture",
+    "hierarchy_under_mixture_of": "a mixture of harmoniums at the top",
     "parallel_mixtures_of": "two mixtures of harmoniums over one latent",
 }
 

@@ -243,7 +243,6 @@ GENERIC = [
     "mixture_product",
     "mixture_tied",
     "hierarchy_2",
-    "hierarchy_3",
 ]
 GENERIC_CONJUGATED = [name for name in GENERIC if name in CONJUGATED]
 
