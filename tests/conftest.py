@@ -19,6 +19,7 @@ os.environ.setdefault("PJRT_NPROC", "16")
 
 import jax
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.catalogue import CATALOGUE, REPRESENTATIVES
 from tests.costs import Costs
@@ -70,11 +71,25 @@ def pytest_configure(config):
     if "XLA_FLAGS" not in os.environ:  # workers inherit them
         compile_quickly()
     config.pluginmanager.register(Costs())
-    config.addinivalue_line("markers", "xdist_group(name): run on one worker, see pytest-xdist")
     config.addinivalue_line("markers", "whole: left out by `make test-quick`")
     config.addinivalue_line("markers", "computes(function, inputs): what a law computes of a case")
-    if getattr(config.option, "dist", "no") == "load":
-        config.option.dist = "loadgroup"
+
+
+class ByProgram(LoadScopeScheduling):
+    """Runs on one worker of pytest-xdist what shares compiled programs: a file, or a case of laws.
+
+    Tests beside the folders of tests, as of the examples, share nothing.
+    """
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        if file.startswith("tests/laws/") and "[" in test:
+            return test.partition("[")[2]
+        return file if file.count("/") > 1 else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByProgram(config, log)
 
 
 def pytest_collection_finish():
@@ -84,15 +99,8 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items):
-    """Says where tests run, and which of them `make test-quick` leaves out.
-
-    The tests of a file, which share what they compile, run on one worker of pytest-xdist; laws
-    share it for a model, wherever they are. A test that names an entry of the catalogue is for the
-    whole suite, unless the entry is a representative.
-    """
+    """Says what `make test-quick` leaves out: what names an entry that is no representative."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
         names = {value for value in values if isinstance(value, str) and value in CATALOGUE}
         if not names <= set(REPRESENTATIVES):

@@ -36,9 +36,8 @@ class Costs:
 
     def pytest_runtest_logreport(self, report):
         seconds, n_programs = dict(report.user_properties)["cost"]
-        name = report.nodeid.rpartition("@")[0] or report.nodeid  # without the group of xdist
-        self._seconds[name] += seconds
-        self._programs[name] += n_programs
+        self._seconds[report.nodeid] += seconds
+        self._programs[report.nodeid] += n_programs
 
     def pytest_terminal_summary(self, terminalreporter):
         if not self._seconds:

@@ -278,6 +278,5 @@ def over(
 
 
 def _marks(name: str, precision: int) -> list:
-    one_worker = pytest.mark.xdist_group(f"{name}-{precision}")
     quick = name in REPRESENTATIVES and precision == MAIN_PRECISION
-    return [one_worker] if quick else [one_worker, pytest.mark.whole]
+    return [] if quick else [pytest.mark.whole]
