@@ -100,8 +100,8 @@ MIXTURES: dict[str, Callable[[], Any]] = {
     "mixture_poissons": lambda: hm.Mixture(hm.Poissons(2), 2),
     "mixture_von_mises": lambda: hm.Mixture(hm.VonMises(), 2),
     "mixture_com_poisson": lambda: hm.Mixture(hm.CoMPoisson(), 2),
-    "mixture_com_poisson_one_dispersion": lambda: hm.Mixture(
-        hm.CoMPoisson(), 2, hm.StatisticEmbedding(hm.CoMPoisson(), (0,))
+    "mixture_gamma_one_shape": lambda: hm.Mixture(
+        hm.Gamma(), 2, hm.StatisticEmbedding(hm.Gamma(), (1,))
     ),
     "mixture_product": lambda: hm.Mixture(hm.Product(_normal(1), hm.Categorical(3)), 2),
     "mixture_tied": lambda: _tied(FULL),
@@ -119,7 +119,6 @@ HIERARCHIES: dict[str, Callable[[], Any]] = {
         hm.factor_analysis(3, 2), _linear(_normal(2), _normal(1))
     ),
     "hierarchy_3": lambda: _stack(3, 2, 2),
-    "hierarchy_4": lambda: _stack(3, 2, 2, 1),
     "hierarchy_2_posterior_diagonal": lambda: _stack(3, 2, posterior=DIAGONAL),
     "hierarchy_2_posterior_scale": lambda: _stack(3, 2, posterior=SCALE),
     "hierarchy_3_posterior_diagonal": lambda: _stack(3, 2, 2, posterior=DIAGONAL),
@@ -140,8 +139,7 @@ TREES: dict[str, Callable[[], Any]] = {
     "views_of_a_mixture": lambda: hm.stack(
         hm.Parallel(hm.factor_analysis(2, 1), hm.factor_analysis(1, 1)), hm.Mixture(_normal(1), 2)
     ),
-    "tree": lambda: _tree(FULL),
-    "tree_posterior_diagonal": lambda: _tree(DIAGONAL),
+    "tree": lambda: _tree(),
     "tree_of_normals_and_categories": lambda: hm.stack(
         hm.Beside(hm.factor_analysis(2, 1), hm.Mixture(hm.Poisson(), 2)),
         hm.Mixture(hm.Product(_normal(1), hm.Categorical(2)), 2),
@@ -155,9 +153,9 @@ TREES: dict[str, Callable[[], Any]] = {
 }
 
 
-def _tree(posterior: Any) -> Any:
+def _tree() -> Any:
     """Two factor analyses side by side, whose latents are two views of one mixture."""
-    latents = _normal(2, posterior), _normal(1)
+    latents = _normal(2), _normal(1)
     leaves = [_linear(_normal(2, DIAGONAL), latent) for latent in latents]
     views = [hm.Mixture(latent, 2) for latent in latents]
     return hm.stack(hm.Beside(*leaves), hm.Parallel(*views))
@@ -227,6 +225,7 @@ VARIATIONS = {
     "replicated_categorical": "replicas of integers",
     "linear_full_full": "noise with correlations",
     "linear_scale_full": "noise of one variance",
+    "linear_full_diagonal": "noise with correlations, posterior without",
     "linear_diagonal_diagonal": "independent noise, posterior without correlations",
     "linear_scale_diagonal": "noise of one variance, posterior without correlations",
     "linear_identity_diagonal": "unit noise, posterior without correlations",
@@ -242,14 +241,12 @@ VARIATIONS = {
     "hierarchy_2_scale": "components of one variance at the top",
     "hierarchy_2_tied": "components that share their covariance at the top",
     "hierarchy_3": "a level more",
-    "hierarchy_4": "two levels more",
     "hierarchy_2_posterior_diagonal": "a posterior without correlations",
     "hierarchy_3_posterior_diagonal": "posteriors without correlations at two levels",
     "hierarchy_3_posterior_scale": "posteriors of one variance at two levels",
     "parallel_diagonal": "views with a posterior without correlations",
     "parallel_mixtures": "views of a category",
     "views_of_a_mixture": "views with a level above them",
-    "tree_posterior_diagonal": "a posterior without correlations in one branch",
     "tree_of_normals": "a normal root",
     "tree_uneven": "a posterior with correlations",
     "mixture_of_one_noise": "noise that is shared",

@@ -17,6 +17,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # pool, which has one for each core: a test of the reference implementation must not hang the suite.
 os.environ.setdefault("PJRT_NPROC", "16")
 
+# The tests compile thousands of small functions and call each a few times. This compiles them twice
+# as fast as what makes them run fast, in child processes, too.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
 import jax
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -33,9 +37,6 @@ jax.config.update("jax_enable_x64", PRECISION == 64)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# The tests compile thousands of small functions and call each a few times. This compiles them twice
-# as fast as what makes them run fast.
-jax.config.update("jax_disable_most_optimizations", True)
 # What was compiled is kept for the next run, but for programs that call back into Python, as those
 # with `eqx.error_if` do, which JAX does not keep.
 if "CI" not in os.environ:

@@ -20,7 +20,6 @@ def test_the_code_of_the_readme_runs():
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, env=environment

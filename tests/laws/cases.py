@@ -215,7 +215,6 @@ CONJUGATED_KINDS = names_where(is_conjugated, KINDS)
 # types of everything else are inferred, which takes no compiling; see `test_precision.py`.
 IN_BOTH_PRECISIONS = [
     *(name for name in KINDS if name in FAMILIES),
-    "linear_diagonal_full",
     "mixture_full",
     "hierarchy_2",
 ]
@@ -238,7 +237,6 @@ SOLVED_OR_KINDS = [name for name in CATALOGUE if name in KINDS or name in SOLVED
 GENERIC = [
     *(name for name in KINDS if name in FAMILIES),
     "linear_diagonal_full",
-    "linear_full_diagonal",
     "mixture_full",
     "mixture_product",
     "mixture_tied",

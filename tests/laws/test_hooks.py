@@ -10,7 +10,7 @@ from harmonium.exponential_family.duality import solve_dual
 from harmonium.geometry.embedding import map_translations
 from tests.catalogue import EMBEDDINGS, FAMILIES
 from tests.compiled import compute
-from tests.laws.cases import CONJUGATED, assert_close, over
+from tests.laws.cases import CONJUGATED_KINDS, assert_close, over
 
 N_SHIFTS = 5
 
@@ -35,7 +35,7 @@ def _numbers(translations, weights):
     return translations.log_partitions, translations.projections, translations.total(weights)
 
 
-@over(CONJUGATED, _posteriors)
+@over(CONJUGATED_KINDS, _posteriors)
 def test_translations_of_the_latent_equal_those_mapped_one_by_one(case, found):
     case.close(*found, 1e4)
 

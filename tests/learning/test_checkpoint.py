@@ -185,7 +185,7 @@ class Nursery:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
             text=True,
             bufsize=1,
         )

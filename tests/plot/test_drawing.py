@@ -112,7 +112,7 @@ def test_outlines_name_every_variable_once(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["hierarchy_4", "tree", "tree_uneven", "parallel_mixtures_of", "beside", "normal"]
+    "name", ["hierarchy_3", "tree", "tree_uneven", "parallel_mixtures_of", "beside", "normal"]
 )
 def test_pictures_have_a_box_a_variable_and_an_arrow_a_dependence(name):
     model = CATALOGUE[name]()
