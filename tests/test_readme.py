@@ -17,10 +17,7 @@ def test_the_code_of_the_readme_runs():
     assert len(blocks) >= 4
     # A fresh interpreter: users have neither strict promotion nor double precision.
     # But for that, it compiles as quickly as the tests do.
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-    }
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, env=environment
     )

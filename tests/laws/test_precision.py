@@ -8,7 +8,6 @@ from tests.catalogue import CATALOGUE
 from tests.laws.cases import (
     CONJUGATED,
     IN_BOTH_PRECISIONS,
-    KINDS,
     MAIN_PRECISION,
     SOLVED_OR_KINDS,
     Given,
@@ -30,7 +29,7 @@ def _everything(name):
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in IN_BOTH_PRECISIONS])
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in IN_BOTH_PRECISIONS])
 def test_the_other_floating_point_type_is_kept(name):
     """The types are inferred: arrays of the wrong type do not combine, and warn in single."""
     other = 96 - MAIN_PRECISION

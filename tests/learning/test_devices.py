@@ -21,11 +21,10 @@ DEADLINE = 300  # seconds after which two processes that should have ended count
 
 
 def environment(flags="", **variables):
-    """That of a process that is to have devices of its own, and compiles as quickly as this one."""
+    """That of a process that is to have devices of its own."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
     flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
-    variables |= {"XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    return inherited | variables
+    return inherited | variables | {"XLA_FLAGS": flags}
 
 
 @pytest.mark.whole  # a process that starts JAX anew, with as many devices
