@@ -297,6 +297,32 @@ def test_a_prior_counts_as_observations():
     assert float(with_prior.objective) < float(with_prior.log_likelihood)
 
 
+def test_pseudo_observations_are_like_the_data_and_tell_components_nothing():
+    prior = compute(lambda: hm.pseudo_observations(MIXTURE, IRIS, 2.5))
+    assert float(prior.weight) == 2.5
+    mean, covariance = IRIS.mean(axis=0), np.cov(IRIS.T, bias=True)
+    # A thousandth of the covariance is that of independent columns.
+    covariance = 0.999 * covariance + 0.001 * np.diag(np.diag(covariance))
+    moments = mean, covariance + np.outer(mean, mean)
+    found = prior.mean
+    assert_close(found.latent.values, np.full(2, 1 / 3))
+    for leaf, row, expected in zip(
+        jax.tree.leaves(found.observable), jax.tree.leaves(found.interaction), moments, strict=True
+    ):
+        assert_close(leaf, expected)
+        assert_close(row, np.stack([expected / 3] * 2))
+
+
+def test_the_default_prior_is_a_tenth_of_an_observation_a_component():
+    settings = {**SHORT, "starts": by_species(), "scale": False}
+    prior = hm.pseudo_observations(MIXTURE, IRIS, 0.3)
+    default, given = (
+        hm.fit(MIXTURE, IRIS, **{**settings, "prior": own}) for own in ("default", prior)
+    )
+    assert_close(default.history, given.history)
+    assert abs(float(default.objective) - float(default.log_likelihood)) > 1e-3
+
+
 # --- weights and what is missing
 
 
