@@ -23,7 +23,8 @@ DEADLINE = 300  # seconds after which two processes that should have ended count
 def environment(flags="", **variables):
     """That of a process that is to have devices of its own."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    # Without the spaces: XLA takes what does not begin with "--" for the name of a file.
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     return inherited | variables | {"XLA_FLAGS": flags}
 
 
