@@ -48,7 +48,6 @@ with install_import_hook("harmonium", "beartype.beartype"):
         IdentityEmbedding,
         LinearEmbedding,
         RestrictionEmbedding,
-        Translations,
         TupleEmbedding,
     )
     from harmonium.geometry.joint_embedding import ComponentEmbedding, JointEmbedding
@@ -81,7 +80,6 @@ with install_import_hook("harmonium", "beartype.beartype"):
         Harmonium,
         HarmoniumPoint,
         Joint,
-        PartialConjugation,
     )
     from harmonium.harmoniums.hierarchical import (
         Hierarchical,
@@ -195,7 +193,6 @@ __all__ = [
     "OnlineEM",
     "Pair",
     "Parallel",
-    "PartialConjugation",
     "Patterns",
     "Point",
     "Poisson",
@@ -214,7 +211,6 @@ __all__ = [
     "Result",
     "Scale",
     "StatisticEmbedding",
-    "Translations",
     "TupleEmbedding",
     "Univariate",
     "VectorFamily",

@@ -60,6 +60,7 @@ CHECKED = {
     "fisher_product tangent": (NATURAL, lambda s, p: s.model.fisher_product(s.natural, p)),
     "fisher_matrix": (NATURAL, lambda s, p: s.model.fisher_matrix(p)),
     "check": (None, lambda s, p: s.model.check(p)),
+    "evidence": (NATURAL, lambda s, p: s.model.evidence(p)),
     "in_domain": (NATURAL, lambda s, p: s.model.in_domain(p)),
     "sample": (NATURAL, lambda s, p: s.model.sample(_key(), p, (2,))),
     # normals and categoricals
@@ -127,14 +128,6 @@ CHECKED = {
     "substitute": (NATURAL, lambda s, p: s.model.substitute(p, None, None)),
     "substitute_latent": (NATURAL, lambda s, p: s.model.substitute_latent(p, 1.0, jnp.zeros(2))),
     # partly observed data
-    "partial_conjugation": (
-        NATURAL,
-        lambda s, p: s.model.partial_conjugation(p, _mask(s.model.obs_man)),
-    ),
-    "partial_posterior": (
-        NATURAL,
-        lambda s, p: s.model.partial_posterior(p, s.x.observable, _mask(s.model.obs_man)),
-    ),
     # marginals and conditionals
     "observable_distribution": (NATURAL, lambda s, p: s.model.observable_distribution(p)),
     "condition_on": (NATURAL, lambda s, p: s.model.condition_on(p, 0)),
@@ -179,37 +172,21 @@ HOOKS = {
     "natural_start": (MEAN, lambda s, p: s.model.natural_start(p)),
     "admits": (NATURAL, lambda s, p: s.model.admits(p)),
     "admits_mean": (MEAN, lambda s, p: s.model.admits_mean(p)),
-    "log_partition_and_mean": (NATURAL, lambda s, p: s.model.log_partition_and_mean(p)),
     "log_partition_kernel": (NATURAL, lambda s, p: s.model.log_partition_kernel(p)),
     "sample_one": (NATURAL, lambda s, p: s.model.sample_one(_key(), p)),
-    "pair_statistics": (NATURAL, lambda s, p: s.model.pair_statistics(p, s.xs)),
     "likelihood_to_natural": (MEAN, lambda s, p: s.model.likelihood_to_natural(p)),
     "standardize_under point": (NATURAL, lambda s, p: s.model.standardize_under(p, s.mean.latent)),
     "standardize_under latent": (MEAN, lambda s, p: s.model.standardize_under(s.natural, p)),
     "standardizing_map": (MEAN, lambda s, p: s.model.standardizing_map(p)),
-    "observable_translations points": (
-        NATURAL,
-        lambda s, p: s.model.observable_translations(
-            hm.IdentityEmbedding(s.model.obs_man), p, s.natural.observable
-        ),
-    ),
-    "observable_translations shifts": (
-        NATURAL,
-        lambda s, p: s.model.observable_translations(
-            hm.IdentityEmbedding(s.model.obs_man), s.natural, p
-        ),
-    ),
-    "marginalize": (NATURAL, lambda s, p: s.model.marginalize(p, _mask(s.model))),
+    "energy": (NATURAL, lambda s, p: s.model.energy(p, s.x)),
+    "evidence_kernel": (NATURAL, lambda s, p: s.model.evidence_kernel(p, None, None)),
+    "message": (NATURAL, lambda s, p: s.model.message(p, None, None)),
+    "condition": (NATURAL, lambda s, p: s.model.condition(p, None, None)),
+    "mean_and_covariance": (NATURAL, lambda s, p: s.model.mean_and_covariance(p)),
     "expected_observation": (MEAN, lambda s, p: s.model.expected_observation(p)),
     "sample_hidden": (
         NATURAL,
         lambda s, p: s.model.sample_hidden(_key(), p, s.x, _mask(s.model)),
-    ),
-    "partial_statistics": (
-        NATURAL,
-        lambda s, p: s.model.partial_statistics(
-            p, s.observed[None], _mask(s.model.obs_man)[None], jnp.ones((1, len(s.observed)))
-        ),
     ),
     "join_components": (NATURAL, lambda s, p: s.model.join_components(p, jnp.zeros(2))),
     "component_sums": (MEAN, lambda s, p: s.model.component_sums(p)),
@@ -293,7 +270,6 @@ def _expected_manifold(s: Subject, name: str) -> str:
     """The manifold that the message should name beside the stranger's."""
     own = {
         "join_conjugated likelihood": lambda m: m.lkl_man,
-        "partial_conjugation": lambda m: m.lkl_man,
         "join_conjugated prior": lambda m: m.prr_man,
         "join_dominated likelihood": lambda m: m.lkl_man,
         "join_dominated latent": lambda m: m.pst_man,
@@ -315,7 +291,6 @@ def test_batch_instead_of_a_single_point(model, name):
         "join_dominated likelihood": lambda: s.model.likelihood_function(s.natural),
         "join_dominated latent": lambda: s.natural.latent,
         "conjugation_parameters": lambda: s.model.likelihood_function(s.natural),
-        "partial_conjugation": lambda: s.model.likelihood_function(s.natural),
         "from_loadings prior": lambda: s.model.prior(s.natural),
         "from_levels lower": lambda: _initialize(s.model.lwr_hrm, _key()),
         "from_levels upper": lambda: s.model.prior(s.natural),

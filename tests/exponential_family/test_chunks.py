@@ -52,11 +52,11 @@ def test_chunks_never_exceed_their_size(size):
 
 
 def test_gradients_pass_through_chunks():
-    xs, weights = np.arange(1.0, N + 1), jnp.asarray(np.ones((N, 1)))
+    xs, weights = np.arange(1.0, N + 1), jnp.asarray(np.ones(N))
 
     def loss(scale, size):
         mapped = jnp.sum(map_chunks(lambda x: jnp.sin(scale * x), xs, size))
-        return mapped + sum_chunks(lambda x, w: jnp.sum(w[:, 0] * scale * x), xs, weights, size)
+        return mapped + sum_chunks(lambda x, w: jnp.sum(w * scale * x), xs, weights, size)
 
     gradient = jax.grad(loss)
     assert_close(*compute(lambda scale: (gradient(scale, 4), gradient(scale, N)), 0.3), 1e2)

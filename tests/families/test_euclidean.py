@@ -21,18 +21,17 @@ def test_the_statistic_is_the_vector_itself():
     assert not isinstance(SPACE, hm.Differentiable)
 
 
-def test_the_batch_hooks_are_matrix_products():
+def test_energies_are_products_and_averages_those_of_vectors():
     rng = np.random.default_rng(0)
-    xs, weights, values = rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), rng.normal(size=(2, 3))
+    xs, values = rng.normal(size=(5, 3)), rng.normal(size=3)
 
-    def hooks(xs, weights, values):
+    def look(xs, values):
         average = SPACE.average_sufficient_statistic(xs, np.arange(5.0))
-        pairs = SPACE.pair_statistics(jax.vmap(SPACE.unravel)(values), xs)
-        return SPACE.sum_statistics(xs, weights).values, pairs, average.values
+        point = SPACE.unravel(values)
+        return jax.vmap(lambda x: SPACE.energy(point, x))(xs), average.values
 
-    sums, pairs, average = compute(hooks, xs, weights, values)
-    assert_close(sums, weights.T @ xs)
-    assert_close(pairs, xs @ values.T)
+    energies, average = compute(look, xs, values)
+    assert_close(energies, xs @ values)
     assert_close(average, np.average(xs, axis=0, weights=np.arange(5)))
 
 

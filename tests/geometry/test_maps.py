@@ -35,34 +35,13 @@ def test_maps_are_the_matrices_of_their_minimal_coordinates(interaction):
         point, statistic = random_point(interaction), random_point(domain, 1, hm.Coordinates.MEAN)
         image = codomain.ravel(interaction.apply(point, statistic))
         observed = jax.vmap(lambda x: codomain.ravel(codomain.sufficient_statistic(x)))(xs)
-        shifts = jax.vmap(domain.ravel)(interaction.shifts(point, xs))
+        shifts = jax.vmap(lambda x: domain.ravel(interaction.pull(point, x)))(xs)
         return interaction.ravel(point), domain.ravel(statistic), image, observed, shifts
 
     vector, statistic, image, observed, shifts = compute(look, XS)
     matrix = vector.reshape(codomain.dim, domain.dim)
     close(image, matrix @ statistic)
     close(shifts, observed @ matrix)
-
-
-@pytest.mark.parametrize("interaction", [LOCATIONS, SHAPES], ids=["locations", "shapes"])
-def test_outer_sums_are_sums_of_outer_products(interaction):
-    domain, codomain = interaction.dom_emb.sub_man, interaction.cod_emb.sub_man
-    family, weights = interaction.cod_emb.amb_man, np.array([0.5, -1.0, 2.0, 0.0])
-
-    def statistics_of(manifold, xs):
-        return jax.vmap(lambda x: manifold.ravel(manifold.sufficient_statistic(x)))(xs)
-
-    def look(xs, zs):
-        statistics = jax.vmap(domain.sufficient_statistic)(zs)
-        sums = interaction.outer_sum(xs, statistics, jnp.asarray(weights))
-        vectors = family.ravel(sums[0]), interaction.ravel(sums[1])
-        statistics = statistics_of(codomain, xs), statistics_of(domain, zs)
-        return sums, vectors, statistics_of(family, xs), statistics
-
-    sums, (observable, total), statistics, (rows, columns) = compute(look, XS, ZS)
-    assert all(isinstance(point, hm.Mean) for point in sums)
-    close(observable, weights @ statistics)
-    close(total, np.einsum("n,ni,nj->ij", weights, rows, columns).reshape(-1))
 
 
 def test_likelihoods_and_posteriors_of_a_map_agree():
@@ -72,7 +51,7 @@ def test_likelihoods_and_posteriors_of_a_map_agree():
     def energies(x, z):
         point, statistic = random_point(SHAPES), domain.sufficient_statistic(z)
         forward = SHAPES.apply(point, statistic)
-        (backward,) = SHAPES.shifts(point, x[None])
+        backward = SHAPES.pull(point, x)
         return hm.dot(forward, codomain.sufficient_statistic(x)), hm.dot(backward, statistic)
 
     close(*compute(energies, np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.7])))
@@ -82,25 +61,20 @@ def test_block_maps_add_their_blocks():
     blocks = MANIFOLDS["block_map"]()
     first, second = blocks.maps
 
-    def look(xs, latent):
+    def look(latent):
         point = random_point(blocks)
         vectors = blocks.ravel(point), first.ravel(point.blocks[0]), second.ravel(point.blocks[1])
         observable = random_point(hm.Normal(3, hm.Diagonal()), 1)
         both = blocks.translate_codomain(observable, point, latent)
         separate = first.translate_codomain(observable, point.blocks[0], latent)
         separate = second.translate_codomain(separate, point.blocks[1], latent)
-        prior, shifts = first.dom_emb.amb_man.zeros(), blocks.shifts(point, xs)
-        moved = blocks.translate_domain(prior, jax.tree.map(lambda leaf: leaf[0], shifts))
-        values = second.shifts(point.blocks[1], xs).values[0]
-        return vectors, (both, separate), moved, (point.blocks[0].rows[0].values, values)
+        return vectors, (both, separate)
 
     latent = np.array([0.3, -0.2]), np.asarray(2)
-    (vector, *parts), (both, separate), moved, (matrix, values) = compute(look, XS, latent)
+    (vector, *parts), (both, separate) = compute(look, latent)
     close(vector, np.concatenate(parts))
     close(both.location, separate.location)
     close(both.shape, separate.shape)
-    close(moved.components[0].location, XS[0] @ matrix.T)
-    close(moved.components[1].values, values)
 
 
 def test_affine_maps_give_natural_parameters():

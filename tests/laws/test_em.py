@@ -72,16 +72,14 @@ def test_mean_posterior_statistics_are_the_average_of_the_posterior_statistics(c
 
 
 def _joint_statistics(given):
-    """And by their definition: the observable's, the posterior's means and their product."""
+    """Paired with another point, and the expected energy of that, linear in posterior means."""
     model, x = given.model, jax.tree.map(lambda leaf: leaf[0], given.observables)
     posterior = model.pst_man.to_mean(model.posterior_at(given.point, x))
-    observable = model.obs_man.sufficient_statistic(x)
-    batch = jax.tree.map(lambda leaf: leaf[None], (x, model.int_man.project_domain(posterior)))
-    _, interaction = model.int_man.outer_sum(*batch, jnp.ones(1, given.dtype))
-    expected = model.point(observable, interaction, posterior)
-    return given.call("posterior_statistics", given.point, x), expected
+    statistics = given.call("posterior_statistics", given.point, x)
+    latent, rest = model.condition(given.other, x, None)
+    return hm.dot(given.other, statistics), hm.dot(latent, posterior) + rest
 
 
 @over(CONJUGATED_KINDS, _joint_statistics)
-def test_posterior_statistics_are_products_of_statistics_and_posterior_means(case, found):
+def test_posterior_statistics_pair_as_products_of_statistics_and_posterior_means(case, found):
     case.close(*found, 1e3)

@@ -1,9 +1,5 @@
 """The ladder of exponential families: what each rung can do, derived once for all families."""
 
-import functools
-import itertools
-import math
-import operator
 from abc import abstractmethod
 from typing import Any
 
@@ -15,11 +11,12 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.checks import all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
+from harmonium.exponential_family.evidence import sum_statistics, value_and_mean
 from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.exponential_family.latent import Latent
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.matrix import invert_affine
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, flatten_rows, gradient
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
 
 BATCH_SIZE = 16_384
 
@@ -47,67 +44,21 @@ class ExponentialFamily(Manifold):
     def sufficient_statistic(self, x: Any) -> Mean:
         r"""The sufficient statistic $s(x)$ of one observation, a point in mean coordinates."""
 
+    def energy(self, point: Natural, x: Any) -> Float[Array, ""]:
+        r"""The pairing $\theta \cdot s(x)$ with the statistic of one observation.
+
+        The point may be a difference of natural parameters, hence outside the natural domain. A
+        performance hook: families of matrices need not write their statistic down.
+        """
+        statistic = self.sufficient_statistic(x)
+        pairs = zip(jax.tree.leaves(point), jax.tree.leaves(statistic), strict=True)
+        # Statistics of integers have the default floating point type, whatever that of the point.
+        products = [jnp.vdot(a, b.astype(a.dtype)) for a, b in pairs]
+        return sum(products[1:], products[0])
+
     @abstractmethod
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         r"""The log base measure $\log h(x)$ of one observation; -inf outside the support."""
-
-    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
-        r"""Weighted sums of sufficient statistics, the first of the two batch hooks.
-
-        Mathematically, $\sum_n w_{nm}\, s(x_n)$ for each $m$. The weights may be negative and are
-        not normalised. This default materialises the statistics of all observations; a
-        performance hook that structured families write as matrix products.
-
-        **Arguments:**
-
-        - `xs`: a batch of N observations.
-        - `weights`: (N, M).
-
-        **Returns:** a batch of M mean points.
-        """
-        statistics = jax.vmap(self.sufficient_statistic)(xs)
-        return jax.tree.map(lambda leaf: jnp.tensordot(weights.T, leaf, axes=1), statistics)
-
-    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        r"""Natural points paired with sufficient statistics, the second of the two batch hooks.
-
-        Mathematically, $\theta_m \cdot s(x_n)$. The points may be differences of natural
-        parameters, hence outside the natural domain. A performance hook like `sum_statistics`.
-
-        **Arguments:**
-
-        - `points`: a batch of M natural points.
-        - `xs`: a batch of N observations.
-
-        **Returns:** an array (N, M).
-        """
-        statistics = jax.vmap(self.sufficient_statistic)(xs)
-
-        def pair(theta: Array, statistic: Array) -> Array:
-            size = math.prod(theta.shape[1:])  # which reshape can't infer where M = 0
-            flat = statistic.reshape(statistic.shape[0], size)
-            return flat @ theta.reshape(theta.shape[0], size).T
-
-        leaves = zip(jax.tree.leaves(points), jax.tree.leaves(statistics), strict=True)
-        return functools.reduce(operator.add, itertools.starmap(pair, leaves))
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether statistics are short, so that products write them down for all observations.
-
-        A performance hook, no by default: the parts of a product that are flat share one matrix
-        product.
-        """
-        return False
-
-    def flat_statistics(self, xs: Any, dtype: Any) -> Float[Array, "n k"]:
-        """The statistics of a batch, all leaves of that of one observation in one row."""
-        statistics = jax.vmap(self.sufficient_statistic)(xs)
-        return flatten_rows(statistics).astype(dtype)
-
-    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
-        """Vectors whose distances say how alike observations are; a hook, statistics by default."""
-        return self.flat_statistics(xs, dtype)
 
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.
@@ -168,8 +119,7 @@ class ExponentialFamily(Manifold):
         """
         xs = self.check_data(xs)
         weights = check_weights(weights, batch_length(xs), float_dtype(xs))
-        sums = sum_chunks(self.sum_statistics, xs, weights[:, None], batch_size)
-        return jax.tree.map(lambda leaf: leaf[0], sums)
+        return sum_chunks(lambda xs, w: sum_statistics(self, xs, w), xs, weights, batch_size)
 
     def check_form(self, xs: Any, batch: bool = True, like: Point | None = None) -> Any:
         """Checks the shapes and dtypes of observations, and makes JAX arrays of them.
@@ -213,10 +163,43 @@ class ExponentialFamily(Manifold):
 class Differentiable(ExponentialFamily, Latent):
     r"""A family whose log partition function is at hand, so that densities and duality are, too.
 
-    A family defines `log_partition_kernel`. All else is derived: $\eta = \nabla \psi(\theta)$,
-    the inverse map by convex duality, densities, relative entropies and Fisher metrics.
-    `to_mean` and `to_natural` are performance hooks for closed forms.
+    All else is derived from one function, the *evidence* of what is observed of a variable,
+
+    $$f(\theta, x_o) = \log \int \exp(\theta \cdot s(x_o, x_u))\, h(x_u \mid x_o)\, dx_u,$$
+
+    where $x_u$ is hidden. With nothing observed it is $\psi(\theta)$, with everything
+    $\theta \cdot s(x)$, and $\log p(x_o) = f(\theta, x_o) - \psi(\theta) + \log h(x_o)$. Its
+    gradient are the expected statistics given what is observed: $\eta = \nabla \psi(\theta)$. A
+    family defines `log_partition_kernel`; `to_mean` and `to_natural` are performance hooks for
+    closed forms.
     """
+
+    def evidence(self, point: Natural, x: Any = None, observed: Any = None) -> Float[Array, ""]:
+        r"""The log of the integral of $\exp(\theta \cdot s(x)) h(x_u | x_o)$ over what is hidden.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `x`: one observation; `None` where parts of it are hidden, as a whole by default.
+        - `observed`: what of the rest is observed, of the form `mask`, `None` for all of it.
+
+        **Returns:** a number; less the log partition function it is a log density without the base
+        measure of what is observed, on which parameters have no effect.
+        """
+        self.check_single(point)
+        return self.evidence_kernel(point, x, observed)
+
+    def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        """`evidence` without checks; by default all of an observation is hidden or nothing.
+
+        A hook of families of several variables, some of which may be observed.
+        """
+        if x is None:
+            return self.log_partition_kernel(point)
+        energy = self.energy(point, x)
+        if observed is None:
+            return energy
+        return jnp.where(observed, energy, self.log_partition_kernel(point))
 
     @abstractmethod
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
@@ -225,10 +208,10 @@ class Differentiable(ExponentialFamily, Latent):
     def log_partition_function(self, point: Natural) -> Float[Array, ""]:
         r"""The log partition function $\psi(\theta) = \log \int \exp(\theta \cdot s(x)) h(x) dx$.
 
-        Its derivative is `to_mean`, and autodiff uses that.
+        Its derivative is `to_mean`.
         """
         self.check_single(point)
-        return _log_partition(self, point)
+        return self.evidence_kernel(point, None, None)
 
     def to_mean(self, point: Natural) -> Mean:
         r"""The mean parameters $\eta = \nabla \psi(\theta)$ of a natural point.
@@ -236,7 +219,7 @@ class Differentiable(ExponentialFamily, Latent):
         A performance hook: families with a closed form have it here.
         """
         self.check_single(point)
-        return gradient(self.log_partition_kernel)(point)
+        return gradient(lambda p: self.evidence_kernel(p, None, None))(point)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The natural parameters of a mean point, the inverse of `to_mean`.
@@ -273,13 +256,6 @@ class Differentiable(ExponentialFamily, Latent):
         """Where the numerical `to_natural` starts; a performance hook, the origin by default."""
         return self.zeros(Coordinates.NATURAL)
 
-    def log_partition_and_mean(self, point: Natural) -> tuple[Float[Array, ""], Mean]:
-        r"""$\psi(\theta)$ and $\nabla\psi(\theta)$ of a natural point that is not checked.
-
-        A performance hook, for families in which the two share work.
-        """
-        return self.log_partition_kernel(point), self.to_mean(point)
-
     def admits(self, point: Natural) -> Bool[Array, ""]:
         """What the natural domain demands beyond a finite log partition function and mean.
 
@@ -308,29 +284,28 @@ class Differentiable(ExponentialFamily, Latent):
         `admits` the point.
         """
         self.check_single(point)
-        log_partition, mean = self.log_partition_and_mean(point)
+        log_partition, mean = value_and_mean(self.log_partition_function, point)
         finite = jnp.isfinite(log_partition) & jnp.all(jnp.isfinite(self.ravel(mean)))
         return finite & self.admits(point)
 
     def log_density(self, point: Natural, x: Any) -> Float[Array, ""]:
         r"""The log density $\theta \cdot s(x) - \psi(\theta) + \log h(x)$ of one observation."""
+        self.check_single(point)
         x = self.check_form(x, batch=False, like=point)
-        energy = dot(point, self.sufficient_statistic(x))
+        energy = self.energy(point, x)
         return energy - self.log_partition_function(point) + self.log_base_measure(x)
 
     def log_densities(
         self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
     ) -> Float[Array, " n"]:
-        """The log densities of a batch of observations, by the batch hooks and in chunks."""
+        """The log densities of a batch of observations, in chunks."""
         xs = self.check_form(xs, like=point)
         log_partition = self.log_partition_function(point)
-        batch = jax.tree.map(lambda leaf: leaf[None], point)
 
-        def densities(chunk: Any) -> Array:
-            energies = self.pair_statistics(batch, chunk)[:, 0]
-            return energies - log_partition + jax.vmap(self.log_base_measure)(chunk)
+        def density(x: Any) -> Array:
+            return self.energy(point, x) - log_partition + self.log_base_measure(x)
 
-        return map_chunks(densities, xs, batch_size)
+        return map_chunks(jax.vmap(density), xs, batch_size)
 
     def average_log_density(
         self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
@@ -415,17 +390,6 @@ class Differentiable(ExponentialFamily, Latent):
         """The log base measure of what is observed, given a concealed observation (a hook)."""
         return jnp.where(observed, self.log_base_measure(x), 0)
 
-    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
-        r"""What is left when the parts that are not observed are integrated out (a hook).
-
-        Mathematically, the $\theta'$ and $\chi$ with $\int \exp(\theta \cdot s(x))\, h(x)\, dx_u =
-        \exp(\theta' \cdot s(x_o) + \chi)\, h(x_o)$, where $x_o$ is a concealed observation.
-
-        **Returns:** a natural point, which need not be in the domain, and a number.
-        """
-        left = jax.tree.map(lambda leaf: jnp.where(observed, leaf, 0), point)
-        return left, jnp.where(observed, 0, self.log_partition_function(point))
-
     def expected_observation(self, point: Mean) -> Any:
         """What observation to expect of a mean point; a hook.
 
@@ -436,14 +400,3 @@ class Differentiable(ExponentialFamily, Latent):
         raise TypeError(
             f"the mean parameters of {self} do not tell what observation to expect. Draw samples."
         )
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _log_partition(family: Any, point: Any) -> Any:
-    return family.log_partition_kernel(point)
-
-
-@_log_partition.defjvp
-def _(family: Any, primals: Any, tangents: Any) -> Any:
-    (point,), (tangent,) = primals, tangents
-    return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)

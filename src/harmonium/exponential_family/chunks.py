@@ -73,9 +73,9 @@ def map_chunks(function: Callable[[Any], Any], xs: Any, size: int) -> Any:
 
 
 def sum_chunks(
-    function: Callable[[Any, Float[Array, "n m"]], Any],
+    function: Callable[[Any, Float[Array, "n *m"]], Any],
     xs: Any,
-    weights: Float[Array, "n m"],
+    weights: Float[Array, "n *m"],
     size: int,
 ) -> Any:
     """`function(xs, weights)` for a function that is a weighted sum over observations, in chunks.
@@ -85,7 +85,7 @@ def sum_chunks(
     - `function`: takes a batch and its weights and returns a pytree of sums, linear in the
         weights.
     - `xs`: a batch of N observations.
-    - `weights`: (N, M).
+    - `weights`: (N, ...).
     - `size`: the largest length of a chunk; N need not be a multiple of it.
     """
     length = _checked_length(xs, size)
@@ -96,8 +96,8 @@ def sum_chunks(
     @jax.jit
     def chunk_sum(start: Array, first: Array) -> Any:
         fresh = start + jnp.arange(size) >= first
-        chunk_weights = _chunk(weights, start, size) * fresh[:, None].astype(weights.dtype)
-        return function(_chunk(xs, start, size), chunk_weights)
+        fresh = fresh.reshape(size, *(1,) * (weights.ndim - 1)).astype(weights.dtype)
+        return function(_chunk(xs, start, size), _chunk(weights, start, size) * fresh)
 
     def body(total: Any, where: tuple[Array, Array]) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, chunk_sum(*where)), None

@@ -11,6 +11,7 @@ import lineax as lx
 from jaxtyping import Array, Bool, Float, Int
 
 from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.geometry.cholesky import solve_positive_definite
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
@@ -94,7 +95,7 @@ def _evaluate(
     family: Any, vector: Float[Array, " d"], target: Float[Array, " d"]
 ) -> tuple[Float[Array, ""], Float[Array, " d"], Bool[Array, ""]]:
     point = family.unravel(vector, Coordinates.NATURAL)
-    log_partition, mean = family.log_partition_and_mean(point)
+    log_partition, mean = value_and_mean(family.log_partition_function, point)
     objective, residual = log_partition - vector @ target, family.ravel(mean) - target
     finite = jnp.isfinite(objective) & jnp.all(jnp.isfinite(residual))
     return objective, residual, finite & family.admits(point)

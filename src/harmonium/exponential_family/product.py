@@ -1,7 +1,6 @@
 """Products of families: independent observations of several kinds, or many of one kind."""
 
 import functools
-import math
 import operator
 from typing import Any
 
@@ -13,7 +12,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import Dependence
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, flatten_rows
+from harmonium.exponential_family.vector import VectorFamily
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
 from harmonium.geometry.product import AbstractProduct, ProductPoint
 from harmonium.geometry.structure import AnyArray, Structure
 
@@ -74,51 +74,34 @@ class Product(AbstractProduct, Differentiable, Generative):
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         return sum(self._map(lambda part, xi: part.log_base_measure(xi), x), jnp.zeros(()))
 
-    @property
-    def is_flat(self) -> bool:
-        """If all parts are."""
-        return all(part.is_flat for part in self.parts)
+    def energy(self, point: Natural, x: Any) -> Float[Array, ""]:
+        return self.evidence_kernel(point, x, None)
 
-    def _flat_rows(self, xs: Any, dtype: Any) -> Float[Array, "n k"]:
-        """The statistics of all flat parts side by side."""
-        pairs = zip(self.parts, xs, strict=True)
-        rows = [part.flat_statistics(own, dtype) for part, own in pairs if part.is_flat]
-        return jnp.concatenate(rows, axis=1)
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return self.evidence_kernel(point, None, None)
 
-    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
-        flat = [part.is_flat for part in self.parts]
-        if sum(flat) < 2:
-            return self._mean(self._map(lambda part, xi: part.sum_statistics(xi, weights), xs))
-        sums, start = weights.T @ self._flat_rows(xs, weights.dtype), 0
-        components = []
-        for part, own, is_flat in zip(self.parts, xs, flat, strict=True):
-            if not is_flat:
-                components.append(part.sum_statistics(own, weights))
+    def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        """The sum of those of the parts.
+
+        The observed parts whose parameters are vectors share one product with their statistics:
+        records of many columns are else many small products.
+        """
+        nothing = (None,) * len(self.parts)
+        xs, masks = nothing if x is None else x, nothing if observed is None else observed
+        terms, vectors, statistics = [], [], []
+        for part, own, xi, mask in zip(self.parts, point.components, xs, masks, strict=True):
+            if xi is None or not isinstance(part, VectorFamily):
+                terms.append(part.evidence_kernel(own, xi, mask))
                 continue
-            leaves, structure = jax.tree.flatten(part.template(Coordinates.MEAN))
-            found = []
-            for leaf in leaves:
-                stop = start + math.prod(leaf.shape)
-                found.append(sums[:, start:stop].reshape(-1, *leaf.shape))
-                start = stop
-            components.append(structure.unflatten(found))
-        return self._mean(tuple(components))
-
-    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        triples = list(zip(self.parts, points.components, xs, strict=True))
-        flat = [flatten_rows(own) for part, own, _ in triples if part.is_flat]
-        if len(flat) < 2:
-            return functools.reduce(
-                operator.add, [part.pair_statistics(own, x) for part, own, x in triples]
-            )
-        columns = jnp.concatenate(flat, axis=1)
-        pairs = [part.pair_statistics(own, x) for part, own, x in triples if not part.is_flat]
-        product = self._flat_rows(xs, columns.dtype) @ columns.T
-        return functools.reduce(operator.add, pairs, product)
-
-    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
-        """Those of the parts side by side."""
-        return jnp.concatenate(self._map(lambda part, x: part.features(x, dtype), xs), axis=1)
+            if mask is not None:
+                hidden = part.evidence_kernel(own, None, None)
+                terms.append(jnp.where(mask, 0, hidden))
+                own = jax.tree.map(lambda leaf, mask=mask: jnp.where(mask, leaf, 0), own)
+            vectors.append(own.values)
+            statistics.append(part.sufficient_statistic(xi).values.astype(own.values.dtype))
+        if vectors:
+            terms.append(jnp.concatenate(vectors) @ jnp.concatenate(statistics))
+        return functools.reduce(operator.add, terms)
 
     @property
     def mask(self) -> Any:
@@ -137,13 +120,6 @@ class Product(AbstractProduct, Differentiable, Generative):
         measures = self._map(lambda f, xi, own: f.log_partial_measure(xi, own), x, observed)
         return functools.reduce(operator.add, measures)
 
-    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
-        """Part by part."""
-        pairs = self._map(lambda f, p, own: f.marginalize(p, own), point.components, observed)
-        points, constants = zip(*pairs, strict=True)
-        total = functools.reduce(operator.add, constants)
-        return ProductPoint(points, self, Coordinates.NATURAL), total
-
     def expected_observation(self, point: Mean) -> Any:
         return self._map(lambda part, p: part.expected_observation(p), point.components)
 
@@ -151,14 +127,6 @@ class Product(AbstractProduct, Differentiable, Generative):
         keys = tuple(jax.random.split(key, len(self.parts)))
         quadruples = keys, point.components, x, observed
         return self._map(lambda f, k, p, xi, own: f.sample_hidden(k, p, xi, own), *quadruples)
-
-    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        parts = self._map(lambda part, p: part.log_partition_function(p), point.components)
-        return functools.reduce(operator.add, parts)
-
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
-        return self._mean(self._map(lambda part, p: part.to_mean(p), point.components))
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
@@ -310,11 +278,6 @@ class Replicated(Differentiable, Generative):
 
         return jax.tree.map(repeat, self.family.observation)
 
-    @property
-    def is_flat(self) -> bool:
-        """If the family is."""
-        return self.family.is_flat
-
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return jnp.all(jax.vmap(self.family.in_support)(x))
 
@@ -324,22 +287,28 @@ class Replicated(Differentiable, Generative):
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         return jnp.sum(jax.vmap(self.family.log_base_measure)(x))
 
-    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
-        if self.family.is_flat:  # one product for all replicas
-            return super().sum_statistics(xs, weights)
-        sums = jax.vmap(self.family.sum_statistics, (1, None), 1)(xs, weights)
-        return self._point(sums, Coordinates.MEAN)
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return self.evidence_kernel(point, None, None)
 
-    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        if self.family.is_flat:
-            return super().pair_statistics(points, xs)
-        pairs = jax.vmap(self.family.pair_statistics, (1, 1), 0)(points.replicas, xs)
-        return jnp.sum(pairs, axis=0)
+    def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        """The sum of those of the replicas.
 
-    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
-        """Those of the replicas side by side."""
-        columns = jax.vmap(lambda x: self.family.features(x, dtype), 1, 1)(xs)
-        return columns.reshape(len(columns), -1)
+        Where the parameters of the family are a vector, those of all observed replicas make one
+        product with their statistics.
+        """
+        family: Any = self.family
+        log_partition = jax.vmap(lambda replica: family.evidence_kernel(replica, None, None))
+        if x is None:
+            return jnp.sum(log_partition(point.replicas))
+        if not isinstance(family, VectorFamily):
+            mapped = jax.vmap(family.evidence_kernel, (0, 0, None if observed is None else 0))
+            return jnp.sum(mapped(point.replicas, x, observed))
+        if observed is None:
+            return self.energy(point, x)
+        hidden = log_partition(point.replicas)
+        values = jnp.where(observed[:, None], point.replicas.values, 0)
+        shown = self._point(VectorPoint(values, family, Coordinates.NATURAL), Coordinates.NATURAL)
+        return self.energy(shown, x) + jnp.sum(jnp.where(observed, 0, hidden))
 
     @property
     def mask(self) -> Any:
@@ -365,11 +334,6 @@ class Replicated(Differentiable, Generative):
     def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
         return jnp.sum(jax.vmap(self.family.log_partial_measure)(x, observed))
 
-    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
-        """Replica by replica."""
-        replicas, constants = jax.vmap(self.family.marginalize)(point.replicas, observed)
-        return self._point(replicas, Coordinates.NATURAL), jnp.sum(constants)
-
     def expected_observation(self, point: Mean) -> Any:
         return jax.vmap(self.family.expected_observation)(point.replicas)
 
@@ -377,13 +341,6 @@ class Replicated(Differentiable, Generative):
         family: Any = self.family
         keys = jax.random.split(key, self.n_replicas)
         return jax.vmap(family.sample_hidden)(keys, point.replicas, x, observed)
-
-    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        return jnp.sum(jax.vmap(self.family.log_partition_function)(point.replicas))
-
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
-        return self._point(jax.vmap(self.family.to_mean)(point.replicas), Coordinates.MEAN)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)

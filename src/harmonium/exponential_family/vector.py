@@ -1,5 +1,6 @@
 """Families whose parameters are plain vectors: what their files need not say again."""
 
+import functools
 from abc import abstractmethod
 from typing import Any
 
@@ -11,7 +12,7 @@ from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import require
 from harmonium.exponential_family.generative import Generative
 from harmonium.geometry.manifold import VectorManifold
-from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
+from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint, dot
 
 
 class VectorFamily(VectorManifold, Differentiable, Generative):
@@ -34,17 +35,20 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
     def typical_observation(self) -> Any:
         """Some observation inside the support, whose statistic stands for those outside of it."""
 
-    @property
-    def is_flat(self) -> bool:
-        """Yes."""
-        return True
-
     def sufficient_statistic(self, x: Any) -> Mean:
         x = self.check_form(x, batch=False)
         return VectorPoint(self.statistic(self._inside(x)), self, Coordinates.MEAN)
 
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         return jnp.where(self.in_support(x), self.log_measure(self._inside(x)), -jnp.inf)
+
+    def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        if x is None:
+            return _log_partition(self, point)
+        if observed is None:
+            return self.energy(point, x)
+        shown = jax.tree.map(lambda leaf: jnp.where(observed, leaf, 0), point)
+        return self.energy(shown, x) + jnp.where(observed, 0, _log_partition(self, point))
 
     def _inside(self, x: Any) -> Any:
         """The observation itself if it is in the support, so that formulas stay finite."""
@@ -73,6 +77,18 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         xs = self.check_data(xs)
         average = self.average_sufficient_statistic(xs)
         return self.to_natural(average * 0.9 + self.to_mean(self.typical(key, xs)) * 0.1)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_partition(family: Any, point: Any) -> Any:
+    """The log partition function, whose derivative is the formula for the mean."""
+    return family.log_partition_kernel(point)
+
+
+@_log_partition.defjvp
+def _(family: Any, primals: Any, tangents: Any) -> Any:
+    (point,), (tangent,) = primals, tangents
+    return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)
 
 
 class Univariate(VectorFamily):

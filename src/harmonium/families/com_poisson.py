@@ -82,11 +82,7 @@ class CoMPoisson(Univariate):
 
     def to_mean(self, point: Natural) -> Mean:
         self.check_single(point)
-        return self.log_partition_and_mean(point)[1]
-
-    def log_partition_and_mean(self, point: Natural) -> tuple[Float[Array, ""], Mean]:
-        summary = summarise(point.values)
-        return summary.log_partition, self.unravel(summary.mean, Coordinates.MEAN)
+        return self.unravel(summarise(point.values).mean, Coordinates.MEAN)
 
     def admits(self, point: Natural) -> Bool[Array, ""]:
         return jnp.isfinite(summarise(point.values).log_partition)

@@ -47,12 +47,6 @@ class Euclidean(VectorManifold, ExponentialFamily):
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         return jnp.zeros(())
 
-    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
-        return VectorPoint(weights.T @ xs, self, Coordinates.MEAN)
-
-    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        return xs @ points.values.T
-
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
         self.check_single(point)
         return VectorPoint(scale_location(point.values, scale), self, Coordinates.NATURAL)

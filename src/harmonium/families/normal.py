@@ -1,7 +1,7 @@
 """The multivariate normal distribution, with four covariance structures."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,7 +16,6 @@ from harmonium.geometry.diagonal import Diagonal, Identity
 from harmonium.geometry.matrix import (
     CovarianceStructure,
     PositiveDefinite,
-    hidden_products,
     scale_location,
 )
 from harmonium.geometry.point import (
@@ -59,6 +58,18 @@ class LocationShape(Point):
     def batch_shape(self) -> tuple[int, ...]:
         """The leading axes of `location`."""
         return self.location.shape[:-1]
+
+
+class Conditioned(NamedTuple):
+    """A vector of which some entries are observed, and what is known of the others.
+
+    **Fields:** `mean`, (n,), of the vector; `covariance`, of the hidden entries, see
+    `hidden_covariance`; and the `evidence` of the observed ones.
+    """
+
+    mean: Float[Array, " n"]
+    covariance: Float[Array, "..."]
+    evidence: Float[Array, ""]
 
 
 class Normal(Differentiable, Generative):
@@ -117,17 +128,8 @@ class Normal(Differentiable, Generative):
         """A real vector of length `data_dim`."""
         return jax.ShapeDtypeStruct((self.data_dim,), float)
 
-    @property
-    def is_flat(self) -> bool:
-        """If the second moment has no more entries than the vector."""
-        return self.covariance_structure.dim(self.data_dim) <= self.data_dim
-
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return jnp.all(jnp.isfinite(x))
-
-    def features(self, xs: Any, dtype: Any) -> Float[Array, "n d"]:
-        """The vectors themselves."""
-        return xs.astype(dtype)
 
     def sufficient_statistic(self, x: Any) -> Mean:
         x = self.check_form(x, batch=False)
@@ -140,32 +142,38 @@ class Normal(Differentiable, Generative):
             return constant - 0.5 * jnp.sum(jnp.square(x))
         return jnp.asarray(constant, jnp.result_type(float))
 
-    def sum_statistics(self, xs: Any, weights: Float[Array, "n m"]) -> Mean:
-        moments = self.covariance_structure.batch_moments(xs, weights)
-        return LocationShape(weights.T @ xs, moments, self, Coordinates.MEAN)
+    def energy(self, point: Natural, x: Any) -> Float[Array, ""]:
+        return point.location @ x + self.covariance_structure.quadratic(point.shape, x)
 
-    def pair_statistics(self, points: Natural, xs: Any) -> Float[Array, "n m"]:
-        linear = xs @ points.location.T
-        if not self.covariance_structure.is_linear:  # a fixed precision, which is not a parameter
-            return linear
-        return linear + self.covariance_structure.batch_quadratics(points.shape, xs)
-
-    # --- duality
+    # --- evidence and duality
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        structure = self.covariance_structure
-        factor = structure.factor(-2 * point.shape, self.data_dim)
-        whitened = structure.whiten(factor, point.location)
-        log_determinant = structure.log_determinant(factor, self.data_dim)
-        return 0.5 * jnp.sum(jnp.square(whitened)) - 0.5 * log_determinant
+        covariance, log_determinant = self._covariance(point)
+        mean = self.covariance_structure.apply(covariance, point.location[None])[0]
+        return 0.5 * (point.location @ mean - log_determinant)
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        if x is None:
+            return self.log_partition_kernel(point)
+        if observed is None:
+            return self.energy(point, x)
+        return self.condition(point, x, observed).evidence
+
+    def condition(self, point: Natural, x: Any, observed: Bool[Array, " n"]) -> "Conditioned":
+        r"""The distribution of hidden entries given observed ones.
+
+        Mathematically, with precision $J$ and zeros for hidden entries of $x$, these have the
+        natural location $u = (\theta_1 - J x)_u$ and the covariance $H = J_{uu}^{-1}$, so that the
+        evidence is $\theta \cdot s(x) + \frac12 u \cdot H u - \frac12 \log |J_{uu}|$.
+        """
         structure = self.covariance_structure
-        mean, covariance = self._moments(point)
-        moment = structure.moment_from_matrix(covariance, self.data_dim)
-        moment = moment + structure.cross_moment(mean[None], mean[None])
-        return LocationShape(mean, moment, self, Coordinates.MEAN)
+        precision = structure.symmetrize(-2 * point.shape)
+        hidden, log_determinant = structure.hidden_covariance(precision, observed)
+        shown = jnp.where(observed, x, 0)
+        force = point.location - structure.apply(precision, shown[None])[0]
+        mean = hidden * force if hidden.ndim == 1 else hidden @ force
+        evidence = self.energy(point, shown) + 0.5 * (force @ mean - log_determinant)
+        return Conditioned(shown + mean, hidden, evidence)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
@@ -187,23 +195,6 @@ class Normal(Differentiable, Generative):
         hidden = jnp.sum(~observed).astype(x.dtype)
         return self.log_base_measure(x).astype(x.dtype) + 0.5 * hidden * math.log(2 * math.pi)
 
-    def marginalize(self, point: Natural, observed: Any) -> tuple[Natural, Float[Array, ""]]:
-        r"""The Schur complement of the hidden part of the precision.
-
-        Mathematically, with precision $J$, hidden entries $u$ and observed ones $o$,
-        $\theta_o' = \theta_o - J_{ou} J_{uu}^{-1} \theta_u$,
-        $J' = J_{oo} - J_{ou} J_{uu}^{-1} J_{uo}$ and
-        $\chi = \frac12 \theta_u \cdot J_{uu}^{-1} \theta_u - \frac12 \log |J_{uu}|$.
-        """
-        structure, location = self.covariance_structure, point.location
-        precision = structure.symmetrize(-2 * point.shape)
-        hidden, log_determinant = structure.hidden_covariance(precision, observed)
-        left = structure.marginalize_rows(location[None], precision, hidden, observed)[0]
-        shape = -0.5 * structure.marginalize(precision, hidden, observed)
-        _, quadratic = hidden_products(hidden, location[None], location)
-        marginal = LocationShape(left, shape, self, Coordinates.NATURAL)
-        return marginal, 0.5 * (quadratic[0, 0] - log_determinant)
-
     def expected_observation(self, point: Mean) -> Any:
         """The mean."""
         return point.location
@@ -213,13 +204,10 @@ class Normal(Differentiable, Generative):
 
         The draw of the whole vector is corrected by the regression on what is observed.
         """
-        structure, precision = self.covariance_structure, -2 * point.shape
-        hidden, _ = structure.hidden_covariance(precision, observed)
         drawn = self.sample_one(key, point)
-        error = jnp.where(observed, self.conceal(x, observed) - drawn, 0)
-        force = structure.apply(precision, error[None])[0]
-        correction = hidden * force if hidden.ndim == 1 else hidden @ force
-        return jnp.where(observed, x, drawn - correction)
+        mean = self.condition(point, self.conceal(x, observed), observed).mean
+        correction = mean - self.condition(point, drawn, observed).mean
+        return jnp.where(observed, x, drawn + correction)
 
     # --- sampling and starts
 
@@ -233,8 +221,7 @@ class Normal(Differentiable, Generative):
     def initialize(self, key: PRNGKeyArray) -> Natural:
         """The normal with the moments of a few standard normal vectors."""
         xs = jax.random.normal(key, (4 * self.data_dim + 4, self.data_dim))
-        weights = jnp.full((len(xs), 1), 1 / len(xs))
-        return self.to_natural(self.sum_statistics(xs, weights)[0])
+        return self.to_natural(self.average_sufficient_statistic(xs))
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A normal near the sample's moments.
@@ -292,19 +279,19 @@ class Normal(Differentiable, Generative):
     def mean(self, point: Natural) -> Float[Array, " {self.data_dim}"]:
         """The mean of a natural point."""
         self.check_single(point)
-        return self._moments(point)[0]
+        return self.mean_and_covariance(point)[0]
 
     def covariance(self, point: Natural) -> Float[Array, "..."] | None:
         """The covariance of a natural point, in the form that `from_mean_covariance` takes."""
         self.check_single(point)
         if self.covariance_structure == Identity():
             return None
-        return self._moments(point)[1]
+        return self.mean_and_covariance(point)[1]
 
     def joined_moments(self, point: Natural) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
         """Its mean and its covariance, as a full matrix."""
         self.check_single(point)
-        mean, covariance = self._moments(point)
+        mean, covariance = self.mean_and_covariance(point)
         return mean, self.covariance_structure.dense(covariance, self.data_dim)
 
     def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
@@ -334,11 +321,15 @@ class Normal(Differentiable, Generative):
         location = scale_location(location, scale)
         return LocationShape(location, -0.5 * precision, self, Coordinates.NATURAL)
 
-    def _moments(self, point: Natural) -> tuple[Array, Array]:
+    def mean_and_covariance(self, point: Natural) -> tuple[Array, Array]:
+        """Both of a natural point, the covariance as its structure stores it, without checks."""
+        covariance, _ = self._covariance(point)
+        return self.covariance_structure.apply(covariance, point.location[None])[0], covariance
+
+    def _covariance(self, point: Natural) -> tuple[Array, Array]:
+        """The covariance, and the log determinant of the precision."""
         structure = self.covariance_structure
-        factor = structure.factor(-2 * point.shape, self.data_dim)
-        covariance = structure.inverse(factor, self.data_dim)
-        return structure.apply(covariance, point.location[None])[0], covariance
+        return structure.inverse_and_log_determinant(-2 * point.shape, self.data_dim)
 
     def from_moments(self, mean: Array, covariance: Array) -> Natural:
         """`from_mean_covariance` without checks, for arrays of the right shapes."""

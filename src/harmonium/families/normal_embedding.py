@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from harmonium.families.euclidean import Euclidean
 from harmonium.families.normal import LocationShape, Normal
-from harmonium.geometry.embedding import LinearEmbedding, RestrictionEmbedding, Translations
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+from harmonium.geometry.embedding import LinearEmbedding, RestrictionEmbedding
+from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 
 
 class LocationEmbedding(LinearEmbedding):
@@ -54,17 +54,6 @@ class LocationEmbedding(LinearEmbedding):
     def observe(self, x: Any) -> Any:
         return x
 
-    def sum_statistics(
-        self, xs: Any, totals: Float[Array, "n m"], parts: Float[Array, "n k"]
-    ) -> tuple[Mean, Mean]:
-        locations = jnp.concatenate([totals, parts], axis=1).T @ xs
-        moments = self.normal.covariance_structure.batch_moments(xs, totals)
-        first, rest = locations[: totals.shape[1]], locations[totals.shape[1] :]
-        return (
-            LocationShape(first, moments, self.normal, Coordinates.MEAN),
-            VectorPoint(rest, self.sub_man, Coordinates.MEAN),
-        )
-
     @property
     def fits_components(self) -> bool:
         """Yes."""
@@ -79,58 +68,6 @@ class LocationEmbedding(LinearEmbedding):
         moment = total.shape - structure.cross_moment(parts.values, means)
         covariance = structure.matrix_from_moment(moment, n)
         return jax.vmap(self.normal.from_moments, (0, None))(means, covariance)
-
-    def translations(self, points: Natural, shifts: Natural) -> Translations:
-        r"""All translated points share the factorisation of their precision.
-
-        Mathematically, with covariance $C_m$ and $c_m = C_m \theta_m$ the means are
-        $\mu_{nm} = c_m + C_m u_n$, the log partition functions are
-        $\frac12 (\theta_m + u_n) \cdot C_m (\theta_m + u_n) + \frac12 \log|C_m|$, and sums of
-        second moments follow from the weighted moments of $u$. The quadratic is expanded around
-        $\theta_0 + u_n$, in which a shift common to all points cancels as it should.
-        """
-        normal, structure, n = self.normal, self.normal.covariance_structure, self.normal.data_dim
-        u = shifts.values
-
-        def factorise(point: Point) -> tuple[Array, Array, Array]:
-            factor = structure.factor(-2 * point.shape, n)
-            covariance = structure.inverse(factor, n)
-            mean = structure.apply(covariance, point.location[None])[0]
-            return covariance, mean, structure.log_determinant(factor, n)
-
-        covariances, centres, log_determinants = jax.vmap(factorise)(points)
-        means = centres[None] + structure.batch_apply(covariances, u)
-        base = u + points.location[:1]
-        steps = points.location - points.location[:1]
-        slopes = jax.vmap(lambda c, step: structure.apply(c, step[None])[0])(covariances, steps)
-        constants = 0.5 * (jnp.sum(steps * slopes, axis=1) - log_determinants)
-        quadratics = 0.5 * structure.batch_quadratics(covariances, base)
-        log_partitions = quadratics + base @ slopes.T + constants[None]
-
-        def single(mean: Array, covariance: Array, weight: Array) -> Mean:
-            moment = structure.cross_moment(mean[None], mean[None])
-            moment = moment + structure.moment_from_matrix(covariance, n)
-            return LocationShape(weight * mean, weight * moment, normal, Coordinates.MEAN)
-
-        def total(weights: Float[Array, "n m"]) -> Mean:
-            if len(u) == 1:  # one shift, of which there is no sum
-                return jax.vmap(single)(means[0], covariances, weights[0])
-            sums = normal.sum_statistics(u, weights)
-
-            def moments(c: Array, centre: Array, mass: Array, first: Array, second: Array) -> Mean:
-                first = structure.apply(c, first[None])[0]
-                left = jnp.stack([mass * centre, centre, first])
-                right = jnp.stack([centre, first, centre])
-                second = structure.congruence(c, second) + structure.cross_moment(left, right)
-                second = second + mass * structure.moment_from_matrix(c, n)
-                location = mass * centre + first
-                return LocationShape(location, second, normal, Coordinates.MEAN)
-
-            masses = jnp.sum(weights, axis=0)
-            return jax.vmap(moments)(covariances, centres, masses, sums.location, sums.shape)
-
-        projections = VectorPoint(means, self.sub_man, Coordinates.MEAN)
-        return Translations(log_partitions, projections, total)
 
 
 class NormalCovarianceEmbedding(RestrictionEmbedding):

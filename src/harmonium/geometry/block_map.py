@@ -1,18 +1,15 @@
 """Sums of linear maps: interactions of several statistics."""
 
-import functools
-import operator
 from typing import Any
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float
 
-from harmonium.geometry.embedding import LinearEmbedding, Translations, map_translations
+from harmonium.geometry.embedding import LinearEmbedding
 from harmonium.geometry.joint_embedding import JointEmbedding
 from harmonium.geometry.linear_map import InteractionMap, check_sub_statistics
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point
-from harmonium.geometry.product import ProductPoint, check_parts, ravel_parts, unravel_parts
+from harmonium.geometry.point import Coordinates, Natural, Point
+from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
 from harmonium.geometry.structure import AnyArray, Structure, cached_property
 
 
@@ -95,45 +92,6 @@ class BlockMap(InteractionMap):
         for block, part, latent in self._zip(point.blocks, latents):
             observable = block.translate_at(observable, part, latent)
         return observable
-
-    def shifts(self, point: Natural, xs: Any) -> Any:
-        shifts = tuple(block.shifts(part, xs) for block, part in self._zip(point.blocks))
-        if not self._is_joint:
-            return functools.reduce(operator.add, shifts)
-        if self.domain_embedding is None:
-            return shifts
-        manifold: Any = self.domain_embedding.sub_man
-        return ProductPoint(shifts, manifold, Coordinates.NATURAL)
-
-    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
-        if self.domain_embedding is not None:
-            return self.domain_embedding.translate(latent, shift)
-        for block, part in self._zip(shift):
-            latent = block.translate_domain(latent, part)
-        return latent
-
-    def project_domain(self, latent: Mean) -> Any:
-        if self.domain_embedding is not None:
-            return self.domain_embedding.project(latent)
-        return tuple(block.project_domain(latent) for block in self.maps)
-
-    def translations(self, latent: Natural, shifts: Any) -> Translations:
-        batch = jax.tree.map(lambda leaf: leaf[None], latent)
-        if self.domain_embedding is not None:
-            return self.domain_embedding.translations(batch, shifts)
-        family = latent.manifold
-        return map_translations(family, self.translate_domain, self.project_domain, batch, shifts)
-
-    def outer_sum(
-        self, xs: Any, projections: Any, weights: Float[Array, " n"]
-    ) -> tuple[Mean, Mean]:
-        if not self._is_joint:
-            parts = (projections,) * len(self.maps)
-        else:
-            parts = projections if self.domain_embedding is None else projections.components
-        sums = [block.outer_sum(xs, part, weights) for block, part in self._zip(parts)]
-        blocks = tuple(interaction for _, interaction in sums)
-        return sums[0][0], BlockMapPoint(blocks, self, Coordinates.MEAN)
 
     def compose_domain(self, embedding: LinearEmbedding) -> "BlockMap":
         return BlockMap(tuple(block.compose_domain(embedding) for block in self.maps))

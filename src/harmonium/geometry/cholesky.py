@@ -49,6 +49,30 @@ def solve_upper(factor: Float[Array, "n n"], right: Float[Array, "n m"]) -> Floa
     )
 
 
+@jax.custom_jvp
+def inverse_and_log_determinant(
+    matrix: Float[Array, "n n"],
+) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+    """The inverse and the log determinant of a positive definite matrix, by one factorisation.
+
+    NaN where the matrix is not positive definite.
+    """
+    factor = cholesky(matrix)
+    return _inverse(factor), 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
+
+
+@inverse_and_log_determinant.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    r"""$dP^{-1} = -P^{-1} dP P^{-1}$ and $d \log |P| = P^{-1} \cdot dP$.
+
+    The tangent is symmetrised, as the factorisation sees it: second derivatives need that.
+    """
+    (matrix,), (tangent,) = primals, tangents
+    inverse, log_determinant = inverse_and_log_determinant(matrix)
+    change = 0.5 * (tangent + tangent.T)
+    return (inverse, log_determinant), (-inverse @ change @ inverse, jnp.sum(inverse * change))
+
+
 def solve_positive_definite(
     matrix: Float[Array, "n n"], right: Float[Array, " n"]
 ) -> Float[Array, " n"]:

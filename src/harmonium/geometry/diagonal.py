@@ -3,7 +3,6 @@
 import math
 from abc import abstractmethod
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -27,8 +26,8 @@ class Elementwise(CovarianceStructure):
     def solve(self, factor: Leaf, right: Float[Array, "n m"]) -> Float[Array, "n m"]:
         return right / self.diagonal(factor, len(right))[:, None]
 
-    def whiten(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        return vector / jnp.sqrt(self.diagonal(factor, len(vector)))
+    def inverse_and_log_determinant(self, precision: Leaf, n: int) -> tuple[Leaf, Float[Array, ""]]:
+        return 1 / precision, self.log_determinant(precision, n)
 
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
         return vector / jnp.sqrt(self.diagonal(factor, len(vector)))
@@ -41,9 +40,6 @@ class Elementwise(CovarianceStructure):
 
     def apply(self, matrix: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
         return vectors * self.diagonal(matrix, vectors.shape[1])[None, :]
-
-    def congruence(self, matrix: Leaf, moment: Leaf) -> Leaf:
-        return matrix**2 * moment
 
     def cross_moment(self, left: Float[Array, "m n"], right: Float[Array, "m n"]) -> Leaf:
         return self.moment_from_diagonal(jnp.sum(left * right, axis=0))
@@ -78,24 +74,6 @@ class Elementwise(CovarianceStructure):
     def substitute(self, precision: Leaf, scale: Float[Array, "..."], n: int) -> Leaf:
         return precision * scale**2
 
-    @abstractmethod
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        """The moments of single vectors, a batch of `m` leaves."""
-
-    def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
-        if weights.shape[1] == 1:  # one pass, in which nothing is stored
-            moment = self.moment_from_diagonal(jnp.sum(vectors**2 * weights, axis=0))
-            return moment[None]
-        return jnp.tensordot(weights.T, self.squares(vectors), axes=1)
-
-    def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:
-        diagonals = jax.vmap(lambda matrix: self.diagonal(matrix, vectors.shape[1]))(matrices)
-        return vectors[:, None, :] * diagonals[None]
-
-    def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
-        diagonals = jax.vmap(lambda matrix: self.diagonal(matrix, vectors.shape[1]))(matrices)
-        return vectors**2 @ diagonals.T
-
     def symmetrize(self, matrix: Leaf) -> Leaf:
         return matrix
 
@@ -105,20 +83,6 @@ class Elementwise(CovarianceStructure):
         diagonal = self.diagonal(precision, len(observed))
         log_determinant = jnp.sum(jnp.where(observed, 0, jnp.log(diagonal)))
         return jnp.where(observed, 0, 1 / diagonal), log_determinant
-
-    def marginalize(
-        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
-    ) -> Leaf:
-        return precision
-
-    def marginalize_rows(
-        self,
-        rows: Float[Array, "m n"],
-        precision: Leaf,
-        hidden: Float[Array, "..."],
-        observed: Bool[Array, " n"],
-    ) -> Float[Array, "m n"]:
-        return rows
 
     def is_positive(self, matrix: Leaf) -> Bool[Array, ""]:
         return jnp.all((matrix > 0) & jnp.isfinite(matrix))
@@ -139,8 +103,8 @@ class Diagonal(Elementwise):
     def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
         return diagonal
 
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        return vectors**2
+    def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return matrix @ vector**2
 
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment
@@ -181,8 +145,8 @@ class Scale(Elementwise):
     def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
         return jnp.sum(diagonal)
 
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        return jnp.sum(vectors**2, axis=1)
+    def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return matrix * (vector @ vector)
 
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment / n
@@ -220,8 +184,8 @@ class Identity(Elementwise):
     def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
         return jnp.zeros(0, diagonal.dtype)
 
-    def squares(self, vectors: Float[Array, "m n"]) -> Leaf:
-        return jnp.zeros((len(vectors), 0), vectors.dtype)
+    def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return jnp.zeros((), vector.dtype)
 
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment

@@ -1,12 +1,10 @@
 """Embeddings: how one manifold sits in another."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from harmonium.geometry.manifold import Manifold
@@ -83,25 +81,6 @@ class LinearEmbedding(Embedding):
     def observe(self, x: Any) -> Any:
         """The observation of `sub_man` in one of `amb_man`: `s_sub(observe(x)) = project(s(x))`."""
 
-    def sum_statistics(
-        self, xs: Any, totals: Float[Array, "n m"], parts: Float[Array, "n k"]
-    ) -> tuple[Mean, Mean]:
-        """Sums over a batch of the ambient and of the sub-statistic, each with its own weights.
-
-        A performance hook: by default two passes over the batch, where one will often do.
-
-        **Arguments:**
-
-        - `xs`: a batch of N observations of `amb_man`.
-        - `totals`: (N, M), the weights of the ambient statistic.
-        - `parts`: (N, K), those of the sub-statistic.
-
-        **Returns:** M mean points of `amb_man` and K of `sub_man`.
-        """
-        sub: Any = self.sub_man
-        amb: Any = self.amb_man
-        return amb.sum_statistics(xs, totals), sub.sum_statistics(self.observe(xs), parts)
-
     @property
     def fits_components(self) -> bool:
         """Whether `fit_components` is offered; a performance hook, no by default."""
@@ -133,100 +112,6 @@ class LinearEmbedding(Embedding):
         that part.
         """
         return self.translate(point, inner.embed(shift))
-
-    def translations(self, points: Natural, shifts: Natural) -> "Translations":
-        """What inference needs of all the points `translate(points[m], shifts[n])` at once.
-
-        A performance hook, see [`harmonium.geometry.embedding.Translations`][]: its default maps
-        over both, where an embedding into a structured family shares factorisations and works by
-        matrix products.
-
-        **Arguments:**
-
-        - `points`: a batch of `M` natural points of `amb_man`, a differentiable family.
-        - `shifts`: a batch of `N` natural points of `sub_man`.
-        """
-        return map_translations(self.amb_man, self.translate, self.project, points, shifts)
-
-    def translations_through(
-        self, inner: "LinearEmbedding", points: Natural, shifts: Natural
-    ) -> "Translations":
-        """`translations` of the composition with an embedding into `sub_man` (a hook)."""
-        both = ComposedEmbedding(self, inner)
-        return map_translations(self.amb_man, both.translate, both.project, points, shifts)
-
-    def translations_beside(
-        self, pairs: tuple, points: Natural, shifts: tuple[Natural, ...]
-    ) -> "Translations":
-        """What inference needs of points translated through several embeddings at once.
-
-        A performance hook, as `translations` is.
-
-        **Arguments:**
-
-        - `pairs`: of outer and inner embeddings; this is the outer one of the first pair, and all
-            are embeddings into the same manifold.
-        - `points`: a batch of `M` natural points of `amb_man`.
-        - `shifts`: for each pair a batch of `N` natural points of the inner submanifold.
-
-        **Returns:** translations whose projections are a tuple, one for each pair.
-        """
-        embeddings = [compose(outer, inner) for outer, inner in pairs]
-
-        def translate(point: Natural, own: tuple[Natural, ...]) -> Natural:
-            for embedding, shift in zip(embeddings, own, strict=True):
-                point = embedding.translate(point, shift)
-            return point
-
-        def project(point: Mean) -> tuple[Mean, ...]:
-            return tuple(embedding.project(point) for embedding in embeddings)
-
-        return map_translations(self.amb_man, translate, project, points, shifts)
-
-
-class Translations(eqx.Module):
-    """Log partitions and means of `N x M` translated points, which share their structure.
-
-    **Fields:**
-
-    - `log_partitions`: (N, M), the log partition functions.
-    - `projections`: an (N, M) batch of the translated points' means, projected to `sub_man`.
-    - `total`: takes weights (N, M) and returns M mean points of `amb_man`, for each `m` the
-        weighted sum over `n` of the translated points' means.
-    """
-
-    log_partitions: Float[Array, "n m"]
-    projections: Any
-    total: Callable[[Float[Array, "n m"]], Mean]
-
-
-def map_translations(
-    family: Any,
-    translate: Callable[[Point, Any], Point],
-    project: Callable[[Point], Any],
-    points: Natural,
-    shifts: Any,
-) -> Translations:
-    """The default of `translations`: one point at a time, mapped over points and shifts."""
-
-    def over_both(function: Callable) -> Any:
-        if len(points) > 1:
-            return jax.vmap(jax.vmap(function, (0, None)), (None, 0))(points, shifts)
-        # Reductions along the last of three axes are slower where the middle one has length 1.
-        rows = jax.vmap(function, (None, 0))(points[0], shifts)
-        return jax.tree.map(lambda leaf: leaf[:, None], rows)
-
-    means = over_both(lambda p, s: family.to_mean(translate(p, s)))
-
-    def total(weights: Float[Array, "n m"]) -> Point:
-        def weighted_sum(leaf: Array) -> Array:
-            flat = leaf.reshape(*weights.shape, -1)
-            return jnp.einsum("nm,nmk->mk", weights, flat).reshape(leaf.shape[1:])
-
-        return jax.tree.map(weighted_sum, means)
-
-    log_partitions = over_both(lambda p, s: family.log_partition_function(translate(p, s)))
-    return Translations(log_partitions, jax.vmap(jax.vmap(project))(means), total)
 
 
 def zeros_like(manifold: Manifold, point: Point) -> Point:
@@ -279,13 +164,6 @@ class IdentityEmbedding(RestrictionEmbedding):
 
     def observe(self, x: Any) -> Any:
         return x
-
-    def sum_statistics(
-        self, xs: Any, totals: Float[Array, "n m"], parts: Float[Array, "n k"]
-    ) -> tuple[Mean, Mean]:
-        family: Any = self.manifold
-        sums = family.sum_statistics(xs, jnp.concatenate([totals, parts], axis=1))
-        return sums[: totals.shape[1]], sums[totals.shape[1] :]
 
     @property
     def fits_components(self) -> bool:
@@ -355,14 +233,6 @@ class ComposedEmbedding(LinearEmbedding):
 
     def translate_through(self, inner: LinearEmbedding, point: Natural, shift: Natural) -> Natural:
         return self.outer.translate_through(compose(self.inner, inner), point, shift)
-
-    def translations(self, points: Natural, shifts: Natural) -> Translations:
-        return self.outer.translations_through(self.inner, points, shifts)
-
-    def translations_through(
-        self, inner: LinearEmbedding, points: Natural, shifts: Natural
-    ) -> Translations:
-        return self.outer.translations_through(compose(self.inner, inner), points, shifts)
 
 
 def compose(outer: LinearEmbedding, inner: LinearEmbedding) -> LinearEmbedding:

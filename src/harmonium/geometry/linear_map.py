@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 
 from harmonium.geometry.embedding import (
     LinearEmbedding,
-    Translations,
     compose,
     zeros_like,
 )
@@ -84,32 +83,6 @@ class InteractionMap(Manifold):
     @abstractmethod
     def translate_at(self, observable: Natural, point: Natural, interacting: Any) -> Natural:
         """`translate_codomain` where the interacting part of the latent alone is known."""
-
-    @abstractmethod
-    def shifts(self, point: Natural, xs: Any) -> Any:
-        r"""$\Theta_{XZ}^T s_X(x_n)$ for a batch of N observations: a batch of N shifts."""
-
-    @abstractmethod
-    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
-        """A natural latent point plus one shift."""
-
-    @abstractmethod
-    def project_domain(self, latent: Mean) -> Any:
-        """The part of a mean latent point that interacts."""
-
-    @abstractmethod
-    def translations(self, latent: Natural, shifts: Any) -> Translations:
-        """Log partitions and means of the latent point translated by each of N shifts (M = 1)."""
-
-    @abstractmethod
-    def outer_sum(
-        self, xs: Any, projections: Any, weights: Float[Array, " n"]
-    ) -> tuple[Mean, Mean]:
-        r"""Sums over N observations and their interacting means.
-
-        **Returns:** $\sum_n w_n\, s_X(x_n)$, a mean point of the observable manifold, and
-        $\sum_n w_n\, s_X(x_n) \otimes \eta_n$, a mean point of this.
-        """
 
     @abstractmethod
     def compose_domain(self, embedding: LinearEmbedding) -> "InteractionMap":
@@ -232,38 +205,20 @@ class LinearMap(InteractionMap):
         statistic = family.sufficient_statistic(interacting)
         return self.cod_emb.translate(observable, self.apply(point, statistic))
 
-    def shifts(self, point: Natural, xs: Any) -> Any:
+    def pull(self, point: Natural, x: Any) -> Natural:
+        r"""$\Theta_{XZ}^T s_X(x)$, what an observation adds to the domain's sub-statistic.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `x`: an observation of the manifold into which the codomain is embedded.
+        """
         family: Any = self.cod_emb.sub_man
-        xs = self.cod_emb.observe(xs)
-        leaves = []
-        for row, shape in zip(point.rows, self.domain_shapes, strict=True):
-            flat = _merge_axes(row, len(shape))
-            products = family.pair_statistics(flat, xs)
-            leaves.append(products.reshape(products.shape[0], *shape))
+        x = self.cod_emb.observe(x)
+        pairs = zip(point.rows, self.domain_shapes, strict=True)
+        leaves = [_map_axes(lambda row: family.energy(row, x), len(s))(row) for row, s in pairs]
         structure = jax.tree.structure(self.dom_emb.sub_man.template(Coordinates.NATURAL))
         return jax.tree.unflatten(structure, leaves)
-
-    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
-        return self.dom_emb.translate(latent, shift)
-
-    def project_domain(self, latent: Mean) -> Any:
-        return self.dom_emb.project(latent)
-
-    def translations(self, latent: Natural, shifts: Any) -> Translations:
-        return self.dom_emb.translations(jax.tree.map(lambda leaf: leaf[None], latent), shifts)
-
-    def outer_sum(
-        self, xs: Any, projections: Any, weights: Float[Array, " n"]
-    ) -> tuple[Mean, Mean]:
-        leaves = [leaf.reshape(len(weights), -1) for leaf in jax.tree.leaves(projections)]
-        columns = jnp.concatenate(leaves, axis=1) * weights[:, None]
-        total, sums = self.cod_emb.sum_statistics(xs, weights[:, None], columns)
-        rows, start = [], 0
-        for shape in self.domain_shapes:
-            row = sums[start : start + math.prod(shape)]
-            rows.append(jax.tree.map(lambda a, shape=shape: a.reshape(shape + a.shape[1:]), row))
-            start += math.prod(shape)
-        return total[0], LinearMapPoint(tuple(rows), self, Coordinates.MEAN)
 
     def compose_domain(self, embedding: LinearEmbedding) -> "LinearMap":
         return LinearMap(compose(embedding, self.dom_emb), self.cod_emb)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from harmonium.geometry.cholesky import (
     cholesky,
+    inverse_and_log_determinant,
     inverse_from_factor,
     solve_lower,
     solve_upper,
@@ -40,8 +41,12 @@ class CovarianceStructure(Structure):
         """The solution `X` of `P X = right`."""
 
     @abstractmethod
-    def whiten(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        """A vector `u` with `u @ u` equal to `vector @ inverse(P) @ vector`."""
+    def inverse_and_log_determinant(self, precision: Leaf, n: int) -> tuple[Leaf, Float[Array, ""]]:
+        """The leaf of the inverse and the log determinant, with derivatives that transpose."""
+
+    @abstractmethod
+    def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        """The quadratic form `v^T A v` of what the leaf stores of the matrix."""
 
     @abstractmethod
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -58,10 +63,6 @@ class CovarianceStructure(Structure):
     @abstractmethod
     def apply(self, matrix: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
         """The products of a matrix with the rows of `vectors`."""
-
-    @abstractmethod
-    def congruence(self, matrix: Leaf, moment: Leaf) -> Leaf:
-        """The moment of `C x` for a matrix `C` in the structure, if `x` has the given moment."""
 
     @abstractmethod
     def cross_moment(self, left: Float[Array, "m n"], right: Float[Array, "m n"]) -> Leaf:
@@ -133,18 +134,6 @@ class CovarianceStructure(Structure):
         """The precision `B^T P B` of `y` with `x = B y`, for a `B` that `check_scale` admits."""
 
     @abstractmethod
-    def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
-        """The moments of `vectors` under each of `k` weights, a batch of `k` leaves."""
-
-    @abstractmethod
-    def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:
-        """The products of each of a batch of `k` matrices with each vector."""
-
-    @abstractmethod
-    def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
-        """The quadratic forms `v_m^T A_k v_m` of a batch of `k` matrices."""
-
-    @abstractmethod
     def symmetrize(self, matrix: Leaf) -> Leaf:
         """The matrix itself, such that derivatives by it are symmetric, too."""
 
@@ -155,27 +144,8 @@ class CovarianceStructure(Structure):
         """The covariance of hidden coordinates given observed ones, and log |hidden precision|.
 
         **Returns:** a matrix (n, n), or its diagonal (n,), with zeros where coordinates are
-        observed, see `apply_hidden`; and a number.
+        observed; and a number.
         """
-
-    @abstractmethod
-    def marginalize(
-        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
-    ) -> Leaf:
-        """The precision of the observed coordinates, given what `hidden_covariance` returns.
-
-        Hidden coordinates are set to zero, so what pairs with them has no effect and can be left.
-        """
-
-    @abstractmethod
-    def marginalize_rows(
-        self,
-        rows: Float[Array, "m n"],
-        precision: Leaf,
-        hidden: Float[Array, "..."],
-        observed: Bool[Array, " n"],
-    ) -> Float[Array, "m n"]:
-        """Natural locations of observed coordinates: rows less `rows @ hidden @ precision`."""
 
     @abstractmethod
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
@@ -198,8 +168,11 @@ class PositiveDefinite(CovarianceStructure):
     def solve(self, factor: Leaf, right: Float[Array, "n m"]) -> Float[Array, "n m"]:
         return solve_upper(factor, solve_lower(factor, right))
 
-    def whiten(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
-        return solve_lower(factor, vector[:, None])[:, 0]
+    def inverse_and_log_determinant(self, precision: Leaf, n: int) -> tuple[Leaf, Float[Array, ""]]:
+        return inverse_and_log_determinant(precision)
+
+    def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return vector @ matrix @ vector
 
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
         return solve_upper(factor, vector[:, None])[:, 0]
@@ -212,9 +185,6 @@ class PositiveDefinite(CovarianceStructure):
 
     def apply(self, matrix: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m n"]:
         return vectors @ matrix
-
-    def congruence(self, matrix: Leaf, moment: Leaf) -> Leaf:
-        return matrix @ moment @ matrix
 
     def cross_moment(self, left: Float[Array, "m n"], right: Float[Array, "m n"]) -> Leaf:
         return left.T @ right
@@ -276,23 +246,6 @@ class PositiveDefinite(CovarianceStructure):
         factors = jnp.broadcast_to(scale, (n,))
         return precision * (factors[:, None] * factors[None, :])
 
-    def batch_moments(self, vectors: Float[Array, "m n"], weights: Float[Array, "m k"]) -> Leaf:
-        m, n = vectors.shape
-        weighted = (weights[:, :, None] * vectors[:, None, :]).reshape(m, -1)
-        return (weighted.T @ vectors).reshape(-1, n, n)
-
-    def batch_quadratics(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k"]:
-        m, n = vectors.shape
-        if n > len(matrices):
-            return jnp.sum(self.batch_apply(matrices, vectors) * vectors[:, None, :], axis=2)
-        # Many small matrices: the outer products, made once, cost no more than a few products.
-        outer = (vectors[:, :, None] * vectors[:, None, :]).reshape(m, n * n)
-        return outer @ matrices.reshape(-1, n * n).T
-
-    def batch_apply(self, matrices: Leaf, vectors: Float[Array, "m n"]) -> Float[Array, "m k n"]:
-        m, n = vectors.shape
-        return (vectors @ jnp.moveaxis(matrices, 0, 1).reshape(n, -1)).reshape(m, -1, n)
-
     def symmetrize(self, matrix: Leaf) -> Leaf:
         return 0.5 * (matrix + matrix.T)
 
@@ -301,24 +254,8 @@ class PositiveDefinite(CovarianceStructure):
     ) -> tuple[Float[Array, "..."], Float[Array, ""]]:
         both = ~(observed[:, None] | observed[None, :])
         own = jnp.diag(observed.astype(precision.dtype))
-        factor = self.factor(jnp.where(both, precision, own), len(observed))
-        inverse = self.inverse(factor, len(observed))
-        return jnp.where(both, inverse, 0), self.log_determinant(factor, len(observed))
-
-    def marginalize(
-        self, precision: Leaf, hidden: Float[Array, "..."], observed: Bool[Array, " n"]
-    ) -> Leaf:
-        left = precision - precision @ hidden @ precision
-        return jnp.where(observed[:, None] & observed[None, :], left, 0)
-
-    def marginalize_rows(
-        self,
-        rows: Float[Array, "m n"],
-        precision: Leaf,
-        hidden: Float[Array, "..."],
-        observed: Bool[Array, " n"],
-    ) -> Float[Array, "m n"]:
-        return jnp.where(observed[None], rows - rows @ hidden @ precision, 0)
+        inverse, log_determinant = inverse_and_log_determinant(jnp.where(both, precision, own))
+        return jnp.where(both, inverse, 0), log_determinant
 
     def standardizing_scale(self, covariance: Leaf) -> Float[Array, "..."]:
         return cholesky(covariance)
@@ -331,22 +268,6 @@ class PositiveDefinite(CovarianceStructure):
 
 def _multiplicity(off_diagonal: np.ndarray, doubled: bool, dtype: Any) -> Array:
     return jnp.asarray(np.where(off_diagonal & doubled, 2.0, 1.0), dtype)
-
-
-def hidden_products(
-    hidden: Float[Array, "..."], rows: Float[Array, "m n"], vector: Float[Array, " n"]
-) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
-    """`rows @ H @ vector` and `rows @ H @ rows.T` for what `hidden_covariance` returns.
-
-    A diagonal one is multiplied with products of the rows, so that for many masks and the same rows
-    both are matrix products.
-    """
-    if hidden.ndim == 2:
-        scaled = rows @ hidden
-        return scaled @ vector, scaled @ rows.T
-    m, n = rows.shape
-    outer = (rows[:, None, :] * rows[None, :, :]).reshape(m * m, n)
-    return rows @ (hidden * vector), (outer @ hidden).reshape(m, m)
 
 
 def scale_location(location: Float[Array, " n"], scale: Any) -> Float[Array, " n"]:

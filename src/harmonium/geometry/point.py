@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -282,7 +281,7 @@ def dot(first: Point, second: Point) -> Float[Array, ""]:
             "Use jax.vmap(hm.dot)."
         )
     pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    products = [jnp.sum(x * y) for x, y in pairs]
+    products = [jnp.vdot(x, y) for x, y in pairs]
     return sum(products[1:], products[0]) if products else jnp.zeros(())
 
 
@@ -370,11 +369,3 @@ def check_trailing_shape(
             f"the {name} of a point of {manifold} must have the shape "
             f"(*batch, {', '.join(map(str, expected))}), got {jnp.shape(leaf)}."
         )
-
-
-def flatten_rows(points: Point) -> Float[Array, "n k"]:
-    """All leaves of each of a batch of points in one row."""
-    rows = [
-        leaf.reshape(len(points), math.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(points)
-    ]
-    return jnp.concatenate(rows, axis=1)

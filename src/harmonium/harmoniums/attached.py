@@ -6,18 +6,17 @@ import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.outline import Dependence
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
-    compose,
 )
 from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.point import Mean, Natural
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import PartialConjugation
 from harmonium.harmoniums.observable import marginal_distribution
 
 
@@ -46,7 +45,7 @@ class Attached(Conjugated):
 
     hrm_man: Conjugated = eqx.field(static=True)
     lat_emb: LinearEmbedding = eqx.field(static=True)
-    pst_prr_emb: RestrictionEmbedding = eqx.field(static=True)
+    restriction: RestrictionEmbedding = eqx.field(static=True)
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class Attached(Conjugated):
         identity = IdentityEmbedding(lat_emb.amb_man)
         self.hrm_man = hrm_man
         self.lat_emb = lat_emb
-        self.pst_prr_emb = identity if pst_prr_emb is None else pst_prr_emb
+        self.restriction = identity if pst_prr_emb is None else pst_prr_emb
 
     def __check_init__(self):
         if self.lat_emb.sub_man != self.hrm_man.lat_man:
@@ -75,6 +74,11 @@ class Attached(Conjugated):
     def obs_man(self) -> Any:
         """The observable manifold of the attached harmonium."""
         return self.hrm_man.obs_man
+
+    @cached_property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """The embedding that was given, or the identity."""
+        return self.restriction
 
     @property
     def pst_man(self) -> Any:
@@ -100,27 +104,13 @@ class Attached(Conjugated):
         """Those of the attached harmonium, with a part of the latents."""
         return self.hrm_man.interactions(self.lat_emb.observe(latents), observables)
 
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        self.lkl_man.check_single(likelihood)
-        rho, chi = self.hrm_man.conjugation_parameters(self._to_attached(likelihood))
-        return self.pst_prr_emb.embed(self.lat_emb.embed(rho)), chi
-
-    @cached_property
-    def marginal_interaction(self) -> InteractionMap:
-        """The attached harmonium's, on a part of the prior's larger latent."""
-        embedding = compose(self.pst_prr_emb, self.lat_emb)
-        return self.hrm_man.marginal_interaction.compose_domain(embedding)
-
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
         """That of the attached harmonium, in a part of the larger latent."""
-        self.lkl_man.check_single(likelihood)
-        own = self.hrm_man.partial_conjugation(self._to_attached(likelihood), observed)
-        return PartialConjugation(
-            own.observable,
-            self.marginal_interaction.adopt(own.interaction),
-            self.pst_prr_emb.embed(self.lat_emb.embed(own.rho)),
-            own.chi,
-        )
+        rho, chi = self.hrm_man.message(self._to_attached(likelihood), x, observed)
+        rho = self.lat_emb.embed(rho)
+        return rho if is_whole(x, observed) else self.pst_prr_emb.embed(rho), chi
 
     def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
         return marginal_distribution(self, point)

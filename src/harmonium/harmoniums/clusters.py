@@ -1,13 +1,43 @@
 """Clusters of observations, where mixtures start from."""
 
+import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from harmonium.exponential_family.product import Product, Replicated
+from harmonium.families.normal import Normal
+
 LLOYD_ROUNDS = 100
+
+
+@functools.singledispatch
+def features_of(family: Any, x: Any) -> Float[Array, " d"]:
+    """A vector for one observation, whose distance to others says how alike they are.
+
+    The sufficient statistic of most families, and real vectors themselves.
+    """
+    leaves = jax.tree.leaves(family.sufficient_statistic(x))
+    return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
+
+
+@features_of.register
+def _(family: Normal, x: Any) -> Float[Array, " d"]:
+    return x
+
+
+@features_of.register
+def _(family: Product, x: Any) -> Float[Array, " d"]:
+    vectors = [features_of(part, own) for part, own in zip(family.parts, x, strict=True)]
+    return jnp.concatenate([vector.astype(float) for vector in vectors])
+
+
+@features_of.register
+def _(family: Replicated, x: Any) -> Float[Array, " d"]:
+    return jax.vmap(lambda own: features_of(family.family, own))(x).reshape(-1)
 
 
 def k_means(

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
@@ -12,11 +11,9 @@ from harmonium.exponential_family.checks import all_close, require
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
-    Translations,
 )
-from harmonium.geometry.point import Coordinates, Mean, Natural, relabel
-from harmonium.harmoniums.components import LatentShifts, map_parts
-from harmonium.harmoniums.harmonium import ComponentSums, Joint
+from harmonium.geometry.point import Coordinates, Mean, Natural
+from harmonium.harmoniums.harmonium import Joint
 from harmonium.harmoniums.inference import ExactInference
 
 
@@ -32,9 +29,9 @@ class Conjugated(ExactInference):
     - $\log p(x) = \theta_X \cdot s_X(x) + \log h_X(x) + \psi_{Z|X}(\theta_Z + \Theta_{XZ}^T
       s_X(x)) - \psi(\theta)$.
 
-    A model supplies `obs_man`, `int_man`, `pst_man`, `pst_prr_emb`, `conjugation_parameters`,
-    `likelihood_to_natural`, `marginal_interaction` and `partial_conjugation`; everything else
-    follows here, at any depth, as `pst_man` may be a conjugated harmonium itself.
+    A model supplies `obs_man`, `int_man`, `pst_man`, the `message` of an observation of which all,
+    parts or nothing may be observed, and `likelihood_to_natural`; everything else follows here, at
+    any depth, as `pst_man` may be a conjugated harmonium itself.
 
     **Source:** Sokoloski, A Unified Theory of Exact Inference and Learning in Exponential Family
     Latent Variable Models (arXiv 2404.19501).
@@ -42,9 +39,8 @@ class Conjugated(ExactInference):
 
     # --- what a model supplies
 
-    @abstractmethod
     def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        r"""The conjugation parameters $(\rho, \chi)$ of a likelihood.
+        r"""The conjugation parameters $(\rho, \chi)$ of a likelihood: the message of nothing.
 
         **Arguments:**
 
@@ -52,6 +48,8 @@ class Conjugated(ExactInference):
 
         **Returns:** $\rho$, a natural point of `prr_man`, and the scalar $\chi$.
         """
+        self.lkl_man.check_single(likelihood)
+        return self.message(likelihood, None, None)
 
     @abstractmethod
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
@@ -65,14 +63,6 @@ class Conjugated(ExactInference):
     @abstractmethod
     def is_closed_form(self) -> bool:
         """Whether the M-step for $p(x|z)$ is one of `obs_man`, or a formula."""
-
-    def fits_likelihoods(self, obs_emb: LinearEmbedding, shares_interaction: bool) -> bool:
-        """Whether `fit_likelihoods` has a formula; a performance hook, no by default."""
-        return False
-
-    def fit_likelihoods(self, sums: ComponentSums) -> Natural:
-        """A batch of the best likelihoods of components that share parameters; a hook."""
-        raise TypeError(f"{self} has no formula for components that share parameters.")
 
     @property
     def is_exact(self) -> bool:
@@ -166,30 +156,6 @@ class Conjugated(ExactInference):
 
     # --- duality
 
-    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        rho, chi = self.conjugation_parameters(self.likelihood_function(point))
-        return self.prr_man.log_partition_function(self.pst_prr_emb.embed(point.latent) + rho) + chi
-
-    def to_mean(self, point: Natural) -> Mean:
-        r"""The mean parameters, by the chain rule through the conjugation parameters.
-
-        Mathematically, with the prior's mean $\eta_Z'$: $\eta_Z = e^*(\eta_Z')$, and
-        $(\eta_X, H_{XZ})$ is the derivative of $\eta_Z' \cdot \rho + \chi$ with respect to the
-        likelihood.
-        """
-        self.check_single(point)
-        return self.log_partition_and_mean(point)[1]
-
-    def log_partition_and_mean(self, point: Natural) -> tuple[Float[Array, ""], Mean]:
-        likelihood = self.make_likelihood(point.observable, point.interaction)
-        (rho, chi), transpose = jax.vjp(self.conjugation_parameters, likelihood)
-        prior = self.pst_prr_emb.embed(point.latent) + rho
-        log_partition, latent = self.prr_man.log_partition_and_mean(prior)
-        (cotangent,) = transpose((relabel(latent), jnp.ones_like(chi)))
-        observed, latent = relabel(cotangent), self.pst_prr_emb.project(latent)
-        mean = self.point(observed.observable, observed.interaction, latent)
-        return log_partition + chi, mean
-
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The natural parameters of a mean point: the maximum likelihood of complete data.
 
@@ -235,24 +201,6 @@ class Conjugated(ExactInference):
     ) -> Any:
         """Independent observations of `obs_man`; see `sample`."""
         return self.sample(key, point, shape).observable
-
-    def observable_translations(
-        self,
-        inner: LinearEmbedding,
-        points: Natural,
-        shifts: Natural,
-        latent: LatentShifts = None,
-    ) -> Translations:
-        """`Translations` of this model by shifts of its observable; a performance hook.
-
-        **Arguments:**
-
-        - `inner`: the embedding of the shifts' manifold in `obs_man`.
-        - `points`: a batch of M natural points of this model.
-        - `shifts`: a batch of N natural points of `inner.sub_man`.
-        - `latent`: the same for shifts of the latent; projections are then pairs.
-        """
-        return map_parts(self, inner, points, shifts, latent)
 
     # --- latents, up to affine maps
 

@@ -5,13 +5,10 @@ from typing import Any
 import equinox as eqx
 
 from harmonium.geometry.embedding import (
-    IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
-    Translations,
     TupleEmbedding,
 )
-from harmonium.geometry.joint_embedding import join
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Mean, Natural, Point
 from harmonium.harmoniums.harmonium import Harmonium, Joint
@@ -47,22 +44,6 @@ class ObservableEmbedding(TupleEmbedding):
 
     def observe(self, x: Any) -> Any:
         return x.observable
-
-    def translations(self, points: Natural, shifts: Natural) -> Translations:
-        hrm: Any = self.hrm_man
-        return hrm.observable_translations(IdentityEmbedding(self.sub_man), points, shifts)
-
-    def translations_through(
-        self, inner: LinearEmbedding, points: Natural, shifts: Natural
-    ) -> Translations:
-        hrm: Any = self.hrm_man
-        return hrm.observable_translations(inner, points, shifts)
-
-    def translations_beside(
-        self, pairs: tuple, points: Natural, shifts: tuple[Natural, ...]
-    ) -> Translations:
-        """By the harmonium, to whose observable and latent the embeddings lead."""
-        return _translate_both(self, pairs, points, shifts)
 
 
 class InteractionEmbedding(TupleEmbedding):
@@ -120,39 +101,6 @@ class PosteriorEmbedding(TupleEmbedding):
 
     def observe(self, x: Any) -> Any:
         return x.latent
-
-    def translations_beside(
-        self, pairs: tuple, points: Natural, shifts: tuple[Natural, ...]
-    ) -> Translations:
-        """By the harmonium, to whose observable and latent the embeddings lead."""
-        return _translate_both(self, pairs, points, shifts)
-
-
-def _translate_both(
-    embedding: ObservableEmbedding | PosteriorEmbedding,
-    pairs: tuple,
-    points: Natural,
-    shifts: tuple[Natural, ...],
-) -> Translations:
-    """Translations of the observable and of the latent of a harmonium at once."""
-    hrm: Any = embedding.hrm_man
-    observed = [i for i, (outer, _) in enumerate(pairs) if outer == ObservableEmbedding(hrm)]
-    latent = [i for i, (outer, _) in enumerate(pairs) if outer == PosteriorEmbedding(hrm)]
-    if not observed or not latent or len(observed) + len(latent) < len(pairs):
-        return LinearEmbedding.translations_beside(embedding, pairs, points, shifts)
-    inner, own = _join(pairs, shifts, observed)
-    found = hrm.observable_translations(inner, points, own, _join(pairs, shifts, latent))
-    below, above = found.projections
-    projections: list[Any] = [None] * len(pairs)
-    for place, component in zip(
-        [*observed, *latent], [*below.components, *above.components], strict=True
-    ):
-        projections[place] = component
-    return Translations(found.log_partitions, tuple(projections), found.total)
-
-
-def _join(pairs: tuple, shifts: tuple[Natural, ...], places: list[int]) -> tuple[Any, Any]:
-    return join(tuple(pairs[i][1] for i in places), tuple(shifts[i] for i in places))
 
 
 class LatentHarmoniumEmbedding(RestrictionEmbedding):

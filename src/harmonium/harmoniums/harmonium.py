@@ -9,11 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.generative import Gibbs
+from harmonium.exponential_family.mask import check_mask
 from harmonium.geometry.affine_map import AffineMap, AffinePoint
+from harmonium.geometry.embedding import IdentityEmbedding, RestrictionEmbedding
 from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point, gradient
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
 from harmonium.geometry.structure import AnyArray, Structure, cached_property
 
@@ -31,42 +34,6 @@ class Joint(NamedTuple):
 
     observable: Any
     latent: Any
-
-
-class ComponentSums(NamedTuple):
-    """What is known of K components that share parameters, from their mean parameters.
-
-    **Fields:**
-
-    - `total`: the mean point of `obs_man` of all components together.
-    - `offsets`: K mean points, the components' shares of the observable statistics that differ.
-    - `interactions`: K mean points of `int_man`, their shares, or the one that is shared.
-    - `latents`: K mean points of `pst_man`, their shares.
-    - `weights`: (K,), their probabilities.
-    """
-
-    total: Any
-    offsets: Any
-    interactions: Any
-    latents: Any
-    weights: Array
-
-
-class PartialConjugation(NamedTuple):
-    r"""What is left of a likelihood when the hidden parts of the observable are integrated out.
-
-    $\int \exp(s(x) \cdot (\theta_X + \Theta_{XZ} s_Z(z)))\, h(x)\, dx_u = \exp(s(x_o) \cdot
-    (\theta' + \Theta' s_Z(z)) + \rho \cdot s_Z(z) + \chi)\, h(x_o)$ for all $z$. If nothing is
-    observed, $\rho$ and $\chi$ are the conjugation parameters, and zero if everything is.
-
-    **Fields:** `observable` and `interaction`, the natural points $\theta'$ of `obs_man` and
-    $\Theta'$ of `marginal_interaction`; `rho`, a natural point of `prr_man`; and `chi`, a number.
-    """
-
-    observable: Any
-    interaction: Any
-    rho: Any
-    chi: Any
 
 
 class HarmoniumPoint(Point):
@@ -111,6 +78,46 @@ class Harmonium(Gibbs):
     int_man: AbstractVar[InteractionMap]
     pst_man: AbstractVar[Any]
 
+    @abstractmethod
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
+        r"""What an observation, of which parts may be hidden, says about the latent.
+
+        Mathematically, the $(\rho, \chi)$ for which, for all $z$,
+
+        $$\log \int \exp(s(x) \cdot (\theta_X + \Theta_{XZ} s_Z(z)))\, h(x_u \mid x_o)\, dx_u
+        = \rho \cdot s_Z(z) + \chi.$$
+
+        If all is observed, $\rho = \Theta_{XZ}^T s_X(x)$ and $\chi = \theta_X \cdot s_X(x)$; if
+        nothing is, they are the conjugation parameters. Harmoniums that are not conjugated have the
+        message of an observation of which all is observed only.
+
+        **Arguments:**
+
+        - `likelihood`: natural, as `likelihood_function` returns it.
+        - `x`: one observation of `obs_man`; `None` where parts of it are hidden.
+        - `observed`: what of the rest is observed, of the form `obs_man.mask`, `None` for all.
+
+        **Returns:** $\rho$, a natural point of `pst_man`, or of `prr_man` if something is hidden;
+        and $\chi$, a number.
+        """
+
+    @cached_property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """The embedding of the posterior's latent manifold in the prior's.
+
+        A hook of models with a restricted posterior; the identity by default.
+        """
+        return IdentityEmbedding(self.pst_man)
+
+    def condition(self, point: Natural, x: Any, observed: Any) -> tuple[Natural, Float[Array, ""]]:
+        """The natural parameters of the latent given what is observed, without checks, and chi."""
+        likelihood = self.make_likelihood(point.observable, point.interaction)
+        rho, chi = self.message(likelihood, x, observed)
+        latent = point.latent if is_whole(x, observed) else self.pst_prr_emb.embed(point.latent)
+        return latent + rho, chi
+
     @cached_property
     def parts(self) -> tuple[Manifold, Manifold, Manifold]:
         """The observable, interaction and latent manifolds."""
@@ -152,12 +159,11 @@ class Harmonium(Gibbs):
 
     def sufficient_statistic(self, x: Any) -> Mean:
         x = self.check_form(x, batch=False)
-        latent = self.pst_man.sufficient_statistic(x.latent)
-        projection = self.int_man.project_domain(latent)
-        observable, interaction = self.int_man.outer_sum(
-            as_batch(x.observable), as_batch(projection), jnp.ones(1)
-        )
-        return self.point(observable, interaction, latent)
+        return gradient(lambda point: self.energy(point, x))(self.zeros())
+
+    def energy(self, point: Natural, x: Any) -> Float[Array, ""]:
+        latent, chi = self.condition(point, x.observable, None)
+        return self.pst_man.energy(latent, x.latent) + chi
 
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         observable = self.obs_man.log_base_measure(x.observable)
@@ -192,15 +198,11 @@ class Harmonium(Gibbs):
         **Returns:** a natural point of `pst_man`, or, given a mask, of `prr_man`.
         """
         self.check_single(point)
-        if observed is not None:
-            return self.partial_posterior(point, x, observed)
         x = self.obs_man.check_form(x, batch=False, like=point)
-        shift = first_of(self.int_man.shifts(point.interaction, as_batch(x)))
-        return self.int_man.translate_domain(point.latent, shift)
-
-    @abstractmethod
-    def partial_posterior(self, point: Natural, x: Any, observed: Any) -> Natural:
-        """`posterior_at` for a partly observed observation."""
+        if observed is not None:
+            observed = check_mask(self.obs_man, observed, batch=False)
+            x = self.obs_man.conceal(x, observed)
+        return self.condition(point, x, observed)[0]
 
     def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Joint:
         """One sweep of the Gibbs sampler: a new observable given the latent, then a new latent.
@@ -236,13 +238,12 @@ class Harmonium(Gibbs):
         if shift is None:
             return point.latent
         origin = self.obs_man.harmless  # at which real vectors are zero, and say nothing
-        pair = as_batch(_replace(origin, shift)), as_batch(origin)
+        likelihood = self.likelihood_function(point)
         at_shift, at_origin = (
-            self.int_man.shifts(point.interaction, self.obs_man.check_form(x, like=point))
-            for x in pair
+            self.message(likelihood, self.obs_man.check_form(x, False, point), None)[0]
+            for x in (_replace(origin, shift), origin)
         )
-        difference = jax.tree.map(lambda a, b: (a - b)[0], at_shift, at_origin)
-        return self.int_man.translate_domain(point.latent, difference)
+        return point.latent + at_shift - at_origin
 
     def substitute_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The model with latents $y$, where $z = B y + c$, and the same observables.

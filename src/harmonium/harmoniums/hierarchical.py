@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.outline import Dependence
 from harmonium.families.normal import Normal
 from harmonium.geometry.diagonal import Diagonal
@@ -23,7 +24,6 @@ from harmonium.geometry.point import Mean, Natural
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import LatentHarmoniumEmbedding, ObservableEmbedding
-from harmonium.harmoniums.harmonium import PartialConjugation
 from harmonium.harmoniums.linear_gaussian import LinearGaussianModel
 from harmonium.harmoniums.marginals import Channel
 from harmonium.harmoniums.mixture import Mixture
@@ -108,26 +108,13 @@ class Hierarchical(Conjugated):
         """Those of the lower harmonium, with what the upper one observes."""
         return self.lwr_hrm.interactions(latents.observable, observables)
 
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        self.lkl_man.check_single(likelihood)
-        rho, chi = self.lwr_hrm.conjugation_parameters(self._to_lower(likelihood))
-        return ObservableEmbedding(self.prr_upr_hrm).embed(rho), chi
-
-    @cached_property
-    def marginal_interaction(self) -> InteractionMap:
-        """The lower harmonium's, on the observable of the prior's upper one."""
-        return self.lwr_hrm.marginal_interaction.compose_domain(ObservableEmbedding(self.prr_man))
-
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
         """That of the lower harmonium, in the observable of the upper one."""
-        self.lkl_man.check_single(likelihood)
-        lower = self.lwr_hrm.partial_conjugation(self._to_lower(likelihood), observed)
-        return PartialConjugation(
-            lower.observable,
-            self.marginal_interaction.adopt(lower.interaction),
-            ObservableEmbedding(self.prr_upr_hrm).embed(lower.rho),
-            lower.chi,
-        )
+        rho, chi = self.lwr_hrm.message(self._to_lower(likelihood), x, observed)
+        upper = self.upr_hrm if is_whole(x, observed) else self.prr_upr_hrm
+        return ObservableEmbedding(upper).embed(rho), chi
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         lower = self.lwr_hrm

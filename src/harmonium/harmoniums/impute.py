@@ -5,15 +5,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from harmonium.exponential_family.chunks import batch_length, map_chunks
-from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import sample_many
+from harmonium.exponential_family.mask import check_masks
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import as_batch, first_of
-from harmonium.harmoniums.patterns import Patterns, check_masks, group_patterns
+from harmonium.harmoniums.harmonium import Joint, as_batch, first_of
+from harmonium.harmoniums.patterns import Patterns, group_patterns
 
 # As many rows as are filled in at once: each has the mean parameters of its whole observable.
 ROWS_AT_ONCE = 1024
@@ -69,8 +70,11 @@ def _expect(model: Conjugated, params: Natural, xs: Patterns) -> Any:
     family: Any = model.obs_man
 
     def fill(row: Any, mask: Any) -> Any:
-        blocks = as_batch(as_batch(row)), as_batch(mask), jnp.ones((1, 1), float_dtype(params))
-        expected = model.partial_statistics(params, *blocks)[0].observable
+        def evidence(observable: Natural) -> Array:
+            point = model.point(observable, params.interaction, params.latent)
+            return model.evidence_kernel(point, Joint(row, None), Joint(mask, None))
+
+        _, expected = value_and_mean(evidence, params.observable)
         return family.fill(row, mask, family.expected_observation(expected))
 
     over_blocks = jax.vmap(jax.vmap(fill, (0, None)))
@@ -93,11 +97,10 @@ def _draw(
     observed = check_masks(family, observed, length)
 
     def fill(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
-        latent_key, observable_key = jax.random.split(key)
-        posterior = model.partial_posterior(params, row, mask)
-        latent = model.prr_man.sample_one(latent_key, posterior)
-        likelihood = model.lkl_man.apply(model.likelihood_function(params), latent)
-        return family.sample_hidden(observable_key, likelihood, row, mask)
+        latents = jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), model.pst_man.mask)
+        nothing = model.pst_man.check_form(model.pst_man.harmless, batch=False, like=params)
+        joint = Joint(row, nothing), Joint(mask, latents)
+        return model.sample_hidden(key, params, *joint).observable
 
     def fill_all(key: PRNGKeyArray) -> Any:
         rows = xs, observed, jax.random.split(key, length)

@@ -1,33 +1,33 @@
 """Exact inference in conjugated harmoniums: densities, posterior statistics, EM."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family.base import BATCH_SIZE
 from harmonium.exponential_family.checks import all_finite, check_weights, require
-from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
+from harmonium.exponential_family.chunks import batch_length, map_chunks
+from harmonium.exponential_family.evidence import (
+    expected_statistics,
+    is_whole,
+    sum_expectations,
+    value_and_mean,
+)
 from harmonium.exponential_family.form import float_dtype
-from harmonium.geometry.embedding import RestrictionEmbedding, Translations
-from harmonium.geometry.linear_map import InteractionMap
-from harmonium.geometry.point import Mean, Natural, dot, gradient
+from harmonium.exponential_family.mask import check_mask
+from harmonium.geometry.point import Mean, Natural
+from harmonium.geometry.product import ProductPoint
 from harmonium.harmoniums.condense import two_moment_sample
-from harmonium.harmoniums.harmonium import PartialConjugation, as_batch, first_of
+from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
 from harmonium.harmoniums.marginals import ExactMarginals
 from harmonium.harmoniums.patterns import (
     Patterns,
-    check_mask,
     check_patterns,
     group_patterns,
 )
-
-if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
-    from typing import ClassVar as AbstractVar
-else:
-    from equinox import AbstractVar
 
 MAX_BLOCKS = 1024
 
@@ -35,25 +35,14 @@ MAX_BLOCKS = 1024
 class ExactInference(ExactMarginals):
     r"""What follows for observables from a prior and a posterior of one form.
 
-    Densities, expectations and EM, for observations of which all or some parts are observed:
-    integrating out a part of the observable leaves a harmonium over the rest, see
-    [`harmonium.PartialConjugation`][], so that $\log p(x_o) = s(x_o) \cdot \theta' +
-    \psi_Z(e(\theta_Z) + \rho + \Theta'^T s(x_o)) + \chi + \log h(x_o) - \psi(\theta)$. Expectations
-    of what is not observed are derivatives of that by the likelihood's parameters.
+    With the message $(\rho, \chi)$ of what is observed of $x$, the latent manifold $Z$ (that of
+    the prior, unless all of $x$ is observed) and $\theta_Z$ embedded in it,
+
+    $$f(\theta, x_o, z_o) = f_Z(\theta_Z + \rho, z_o) + \chi,$$
+
+    where $f$ is the evidence. Densities are differences of evidences; posterior statistics, and so
+    the E-step, are their gradient.
     """
-
-    pst_prr_emb: AbstractVar[RestrictionEmbedding]
-    marginal_interaction: AbstractVar[InteractionMap]
-
-    @abstractmethod
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
-        """What is left of a likelihood when hidden parts of the observable are integrated out.
-
-        **Arguments:**
-
-        - `likelihood`: natural, as `likelihood_function` returns it.
-        - `observed`: a mask, of the form `obs_man.mask`.
-        """
 
     @abstractmethod
     def standardize_under(self, point: Natural, latent: Mean) -> Natural:
@@ -69,6 +58,60 @@ class ExactInference(ExactMarginals):
         """The manifold of the prior over latents."""
         return self.pst_prr_emb.amb_man
 
+    # --- evidence
+
+    def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        x, z = (None, None) if x is None else x
+        x_mask, z_mask = (None, None) if observed is None else observed
+        latent, chi = self.condition(point, x, x_mask)
+        family: Any = self.pst_man if is_whole(x, x_mask) else self.prr_man
+        return family.evidence_kernel(latent, z, z_mask) + chi
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return self.evidence_kernel(point, None, None)
+
+    def _evidence_of(self, point: Natural, x: Any, observed: Any = None) -> Float[Array, ""]:
+        """The evidence of an observation of `obs_man`, of which a mask tells what is observed."""
+        return self.evidence_kernel(point, Joint(x, None), Joint(observed, None))
+
+    # --- partly observed joint observations
+
+    @property
+    def mask(self) -> Joint:
+        """A `Joint` of those of `obs_man` and `pst_man`: latents may be observed, too."""
+        return Joint(self.obs_man.mask, self.pst_man.mask)
+
+    @property
+    def harmless(self) -> Joint:
+        """A `Joint` of those of `obs_man` and `pst_man`."""
+        return Joint(self.obs_man.harmless, self.pst_man.harmless)
+
+    def fill(self, x: Joint, observed: Joint, other: Joint) -> Joint:
+        return Joint(
+            self.obs_man.fill(x.observable, observed.observable, other.observable),
+            self.pst_man.fill(x.latent, observed.latent, other.latent),
+        )
+
+    def log_partial_measure(self, x: Joint, observed: Joint) -> Float[Array, ""]:
+        observable = self.obs_man.log_partial_measure(x.observable, observed.observable)
+        return observable + self.pst_man.log_partial_measure(x.latent, observed.latent)
+
+    def expected_observation(self, point: Mean) -> Joint:
+        observable = self.obs_man.expected_observation(point.observable)
+        return Joint(observable, self.pst_man.expected_observation(point.latent))
+
+    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Joint, observed: Joint) -> Joint:
+        """First what is hidden of the latent, given what is observed, then of the observable."""
+        latent_key, observable_key = jax.random.split(key)
+        shown = self.obs_man.conceal(x.observable, observed.observable)
+        posterior, _ = self.condition(point, shown, observed.observable)
+        latent = self.prr_man.sample_hidden(latent_key, posterior, x.latent, observed.latent)
+        likelihood = self.lkl_man.apply(self.likelihood_function(point), latent)
+        observable = self.obs_man.sample_hidden(
+            observable_key, likelihood, x.observable, observed.observable
+        )
+        return Joint(observable, latent)
+
     # --- densities of observables
 
     def log_observable_density(
@@ -82,8 +125,16 @@ class ExactInference(ExactMarginals):
         - `x`: one observation of `obs_man`.
         - `observed`: what of it is observed, see `posterior_at`; the density is that of this part.
         """
-        xs, masks = self._check_one(point, x, observed)
-        return self.log_observable_densities(point, xs, observed=masks)[0]
+        self.check_single(point)
+        x, observed = self._check_one(point, x, observed)
+        return self._log_density_of(point, x, observed) - self.log_partition_function(point)
+
+    def _log_density_of(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        """A log density, less the log partition function."""
+        if observed is None:
+            return self._evidence_of(point, x) + self.obs_man.log_base_measure(x)
+        measure = self.obs_man.log_partial_measure(x, observed)
+        return self._evidence_of(point, x, observed) + measure
 
     def log_observable_densities(
         self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE, observed: Any = None
@@ -102,17 +153,15 @@ class ExactInference(ExactMarginals):
         self.check_single(point)
         xs = self._check_batch(point, xs, observed)
         log_partition = self.log_partition_function(point)
-        if isinstance(xs, Patterns):
-            return self._partial_densities(point, xs, batch_size) - log_partition
-        observable = as_batch(point.observable)
-
-        def densities(chunk: Any) -> Array:
-            posteriors = self._posteriors(point, chunk)
-            energies = self.obs_man.pair_statistics(observable, chunk)[:, 0]
-            base_measures = jax.vmap(self.obs_man.log_base_measure)(chunk)
-            return energies + posteriors.log_partitions[:, 0] - log_partition + base_measures
-
-        return map_chunks(densities, xs, batch_size)
+        density = jax.vmap(lambda x, mask: self._log_density_of(point, x, mask), (0, None))
+        if not isinstance(xs, Patterns):
+            return map_chunks(lambda chunk: density(chunk, None), xs, batch_size) - log_partition
+        blocks = map_chunks(
+            lambda chunk: jax.vmap(density)(*chunk),
+            (xs.xs, xs.observed),
+            _blocks_at_once(xs, batch_size),
+        )
+        return xs.gather(blocks) - log_partition
 
     def average_log_observable_density(
         self,
@@ -128,16 +177,13 @@ class ExactInference(ExactMarginals):
 
     # --- posterior statistics and EM
 
-    def _posteriors(self, point: Natural, xs: Any) -> Translations:
-        shifts = self.int_man.shifts(point.interaction, xs)
-        return self.int_man.translations(point.latent, shifts)
-
     def posterior_statistics(self, point: Natural, x: Any, observed: Any = None) -> Mean:
         r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,
         $E[s_Z|x]$, as a mean point; with a mask, expectations of what is not observed, too.
         """
-        xs, masks = self._check_one(point, x, observed)
-        return self.mean_posterior_statistics(point, xs, observed=masks)
+        self.check_single(point)
+        x, observed = self._check_one(point, x, observed)
+        return value_and_mean(lambda p: self._evidence_of(p, x, observed), point)[1]
 
     def mean_posterior_statistics(
         self,
@@ -182,26 +228,23 @@ class ExactInference(ExactMarginals):
     def _posterior_sums(
         self, point: Natural, xs: Any, weights: Any, batch_size: int, observed: Any
     ) -> tuple[Mean, Array]:
-        """Averages of posterior statistics, and of log densities without constants."""
+        """Averages of posterior statistics, and of the evidence."""
         self.check_single(point)
         xs = self._check_batch(point, xs, observed)
-        if isinstance(xs, Patterns):
-            weights = check_weights(weights, len(xs), float_dtype(point))
-            return self._partial_sums(point, xs, weights, batch_size)
-        weights = check_weights(weights, batch_length(xs), float_dtype(point))
+        dtype = float_dtype(point)
+        if not isinstance(xs, Patterns):
+            weights = check_weights(weights, batch_length(xs), dtype)
+            return expected_statistics(self._evidence_of, point, xs, weights, batch_size)
+        weights = xs.spread(check_weights(weights, len(xs), dtype))
 
-        def sums(chunk: Any, chunk_weights: Array) -> tuple[Mean, Array]:
-            posteriors = self._posteriors(point, chunk)
-            projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
-            observable, interaction = self.int_man.outer_sum(
-                chunk, projections, chunk_weights[:, 0]
-            )
-            latent = first_of(posteriors.total(chunk_weights))
-            evidence = jnp.sum(chunk_weights * posteriors.log_partitions)
-            return self.point(observable, interaction, latent), evidence
+        def total(point: Natural, blocks: Any, weights: Array) -> Array:
+            def sum_of(rows: Any, mask: Any, weights: Array) -> Array:
+                return weights @ jax.vmap(lambda x: self._evidence_of(point, x, mask))(rows)
 
-        mean, evidence = sum_chunks(sums, xs, weights[:, None], batch_size)
-        return mean, evidence + dot(point.observable, mean.observable)
+            return jnp.sum(jax.vmap(sum_of)(blocks[0], blocks[1], weights))
+
+        blocks = xs.xs, xs.observed
+        return sum_expectations(total, point, blocks, weights, _blocks_at_once(xs, batch_size))
 
     def expectation_maximization(
         self,
@@ -269,21 +312,20 @@ class ExactInference(ExactMarginals):
         return two_moment_sample(xs, weights)
 
     def expected_latents(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Any:
-        """What a batch of observations says about the interacting latents, on average.
+        """What a batch of observations says about the lowest latents, on average.
 
         **Returns:** for linear Gaussian lower levels an array (N, latent dimension) of expected
-        positions; in general the leaves of the mean parameters of the interacting statistic.
+        positions; for categories the probabilities of all but the first; for latents side by side
+        a tuple.
         """
         self.check_single(point)
         xs = self.obs_man.check_form(xs, like=point)
 
-        def expectations(chunk: Any) -> Any:
-            posteriors = self._posteriors(point, chunk)
-            return jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
+        def expectations(x: Any) -> Any:
+            latent, _ = self.condition(point, x, None)
+            return _first_order(self.pst_man.to_mean(latent))
 
-        result = map_chunks(expectations, xs, batch_size)
-        leaves = jax.tree.leaves(result)
-        return leaves[0] if len(leaves) == 1 else tuple(leaves)
+        return map_chunks(jax.vmap(expectations), xs, batch_size)
 
     def top_marginal(self, point: Natural) -> Natural | None:
         return self.prr_man.top_marginal(self.prior(point))
@@ -327,11 +369,12 @@ class ExactInference(ExactMarginals):
         return group_patterns(self.obs_man, xs, observed)
 
     def _check_one(self, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
-        """One observation, and its mask if there is one, as batches."""
+        """One observation, concealed if there is a mask, and this mask."""
         x = self.obs_man.check_form(x, batch=False, like=point)
-        if observed is not None:
-            observed = as_batch(check_mask(self.obs_man, observed, batch=False))
-        return as_batch(x), observed
+        if observed is None:
+            return x, None
+        observed = check_mask(self.obs_man, observed, batch=False)
+        return self.obs_man.conceal(x, observed), observed
 
     def _check_batch(self, point: Natural, xs: Any, observed: Any) -> Any:
         if isinstance(xs, Patterns):
@@ -340,96 +383,15 @@ class ExactInference(ExactMarginals):
             return group_patterns(self.obs_man, xs, observed, point)
         return self.obs_man.check_form(xs, like=point)
 
-    def _marginal(self, point: Natural, observed: Any) -> tuple[PartialConjugation, Natural]:
-        """The marginal harmonium of what is observed: its likelihood, and its latent."""
-        partial = self.partial_conjugation(self.likelihood_function(point), observed)
-        return partial, self.pst_prr_emb.embed(point.latent) + partial.rho
 
-    def partial_posterior(self, point: Natural, x: Any, observed: Any) -> Natural:
-        x = self.obs_man.check_form(x, batch=False, like=point)
-        observed = check_mask(self.obs_man, observed, batch=False)
-        partial, latent = self._marginal(point, observed)
-        rows = as_batch(self.obs_man.conceal(x, observed))
-        shift = first_of(self.marginal_interaction.shifts(partial.interaction, rows))
-        return self.marginal_interaction.translate_domain(latent, shift)
-
-    def _partial_densities(self, point: Natural, xs: Patterns, batch_size: int) -> Array:
-        """Log densities, less the log partition function."""
-        interaction, family = self.marginal_interaction, self.obs_man
-
-        def densities(rows: Any, observed: Any) -> Array:
-            partial, latent = self._marginal(point, observed)
-            shifts = interaction.shifts(partial.interaction, rows)
-            energies = family.pair_statistics(as_batch(partial.observable), rows)[:, 0]
-            evidence = interaction.translations(latent, shifts).log_partitions[:, 0]
-            measures = jax.vmap(family.log_partial_measure, (0, None))(rows, observed)
-            return energies + evidence + partial.chi + measures
-
-        blocks = map_chunks(
-            lambda chunk: jax.vmap(densities)(chunk[0], chunk[1]),
-            (xs.xs, xs.observed),
-            _blocks_at_once(xs, batch_size),
-        )
-        return xs.gather(blocks)
-
-    def _partial_sums(
-        self, point: Natural, xs: Patterns, weights: Float[Array, " n"], batch_size: int
-    ) -> tuple[Mean, Array]:
-        def sums(chunk: Any, chunk_weights: Array) -> tuple[Mean, Array]:
-            rows, masks = chunk
-            return self.partial_statistics(point, rows, masks, chunk_weights)
-
-        size = _blocks_at_once(xs, batch_size)
-        return sum_chunks(sums, (xs.xs, xs.observed), xs.spread(weights), size)
-
-    def partial_statistics(
-        self, point: Natural, rows: Any, observed: Any, weights: Float[Array, "blocks n"]
-    ) -> tuple[Mean, Float[Array, ""]]:
-        r"""Weighted sums of posterior statistics and of log densities of partly observed data.
-
-        Mathematically, with the expected statistics $\eta$ of the marginal harmonium of each
-        block, those of the whole observable are the derivatives by the likelihood's parameters of
-        $\sum_n w_n (s(x_n) \cdot \theta' + \eta_n \cdot (\rho + \Theta'^T s(x_n)) + \chi)$.
-
-        **Arguments:**
-
-        - `point`: natural.
-        - `rows`: blocks of N observations each, concealed.
-        - `observed`: one mask a block.
-        - `weights`: (blocks, N).
-
-        **Returns:** a mean point, and the sum of log densities less base measures and the log
-        partition function.
-        """
-        interaction, family = self.marginal_interaction, self.obs_man
-
-        def expectations(rows: Any, mask: Any, weights: Array) -> tuple[Any, Mean, Array]:
-            partial, latent = self._marginal(point, mask)
-            shifts = interaction.shifts(partial.interaction, rows)
-            posteriors = interaction.translations(latent, shifts)
-            projections = jax.tree.map(lambda leaf: leaf[:, 0], posteriors.projections)
-            energies = family.pair_statistics(as_batch(partial.observable), rows)[:, 0]
-            evidence = weights @ (energies + partial.chi + posteriors.log_partitions[:, 0])
-            return projections, first_of(posteriors.total(weights[:, None])), evidence
-
-        projections, totals, evidence = jax.vmap(expectations)(rows, observed, weights)
-
-        def expected_energy(likelihood: Natural) -> Array:
-            def energy(rows: Any, mask: Any, weights: Array, means: Any, total: Mean) -> Array:
-                partial = self.partial_conjugation(likelihood, mask)
-                own = family.pair_statistics(as_batch(partial.observable), rows)[:, 0] + partial.chi
-                shifts = interaction.shifts(partial.interaction, rows)
-                pairs = zip(jax.tree.leaves(means), jax.tree.leaves(shifts), strict=True)
-                for mean, shift in pairs:
-                    own = own + jnp.sum((mean * shift).reshape(len(weights), -1), axis=1)
-                return weights @ own + dot(partial.rho, total)
-
-            return jnp.sum(jax.vmap(energy)(rows, observed, weights, projections, totals))
-
-        whole: Any = gradient(expected_energy)(self.likelihood_function(point))
-        total = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), totals)
-        mean = self.point(whole.observable, whole.interaction, self.pst_prr_emb.project(total))
-        return mean, jnp.sum(evidence)
+def _first_order(mean: Mean) -> Any:
+    """The expected vectors, or indicators, of what is lowest in a mean point of latents."""
+    match mean:
+        case HarmoniumPoint():
+            return _first_order(mean.observable)
+        case ProductPoint():
+            return tuple(map(_first_order, mean.components))
+    return jax.tree.leaves(mean)[0]
 
 
 def _blocks_at_once(xs: Patterns, batch_size: int) -> int:

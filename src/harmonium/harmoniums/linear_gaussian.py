@@ -1,7 +1,7 @@
 """Linear Gaussian models: factor analysis, probabilistic principal components, and relatives."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,13 +13,17 @@ from harmonium.exponential_family.checks import all_finite, real_array, require
 from harmonium.families.normal import LocationShape, Normal
 from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
 from harmonium.geometry.diagonal import Diagonal, Identity, Scale
-from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    RestrictionEmbedding,
+    zeros_like,
+)
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite, hidden_products
+from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import ComponentSums, PartialConjugation
 from harmonium.harmoniums.marginals import Channel
 from harmonium.harmoniums.observable import marginal_distribution
 
@@ -71,42 +75,30 @@ class LinearGaussianModel(Conjugated):
         """Always: observable and latent are jointly normal."""
         return True
 
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        self.lkl_man.check_single(likelihood)
-        observable, rows = likelihood.observable, likelihood.interaction.rows[0].values
-        scaled = self._noise_solve(observable, rows.T)
-        rho = LocationShape(
-            scaled.T @ observable.location, 0.5 * rows @ scaled, self.prr_man, Coordinates.NATURAL
-        )
-        return rho, self.obs_man.log_partition_function(observable)
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
+        r"""$\rho = (\Theta^T \hat x, \frac12 \Theta^T H \Theta)$ for the conditioned observable.
 
-    @cached_property
-    def marginal_interaction(self) -> LinearMap:
-        """Between locations, of the prior's latents."""
-        prior: Any = self.prr_man
-        return LinearMap(LocationEmbedding(prior), LocationEmbedding(self.obs_man))
-
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
-        r"""The Schur complement of the hidden part of the precision, as in `Normal.marginalize`.
-
-        Mathematically, with precision $J$ and interaction $\Theta$ (observable x latent),
-        $\Theta_o' = \Theta_o - J_{ou} J_{uu}^{-1} \Theta_u$ and $\rho =
-        (\Theta_u^T J_{uu}^{-1} \theta_u,\; \frac12 \Theta_u^T J_{uu}^{-1} \Theta_u)$.
+        Mathematically, $\hat x$ is $x$ where it is observed and its expectation at $z = 0$ where it
+        is hidden, and $H$ the covariance of its hidden entries: zero if all are observed, and
+        $\Sigma$ if none is.
         """
-        self.lkl_man.check_single(likelihood)
-        offset, rows = likelihood.observable, likelihood.interaction.rows[0].values
-        structure = self.obs_man.covariance_structure
-        precision = structure.symmetrize(-2 * offset.shape)
-        hidden, _ = structure.hidden_covariance(precision, observed)
-        left = structure.marginalize_rows(rows, precision, hidden, observed)
-        location, shape = hidden_products(hidden, rows, offset.location)
-        rho = LocationShape(location, 0.5 * shape, self.prr_man, Coordinates.NATURAL)
-        observable, chi = self.obs_man.marginalize(offset, observed)
-        columns = VectorPoint(left, self.int_man.cod_emb.sub_man, Coordinates.NATURAL)
-        own = self.marginal_interaction
-        return PartialConjugation(
-            observable, LinearMapPoint((columns,), own, Coordinates.NATURAL), rho, chi
-        )
+        family, offset = self.obs_man, likelihood.observable
+        rows, structure = likelihood.interaction.rows[0].values, family.covariance_structure
+        if x is not None and observed is None:
+            shape = zeros_like(self.pst_man, offset).shape
+            rho = LocationShape(rows @ x, shape, self.pst_man, Coordinates.NATURAL)
+            return rho, family.energy(offset, x)
+        if x is None:
+            mean, covariance = family.mean_and_covariance(offset)
+            scaled = structure.apply(covariance, rows)
+            chi = family.log_partition_kernel(offset)
+        else:
+            mean, covariance, chi = family.condition(offset, x, observed)
+            scaled = rows * covariance[None] if covariance.ndim == 1 else rows @ covariance
+        shape = 0.5 * scaled @ rows.T
+        return LocationShape(rows @ mean, shape, self.prr_man, Coordinates.NATURAL), chi
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The regression of $x$ on $z$: $W = C_{xz} C_{zz}^{-1}$, and its residual covariance."""
@@ -126,49 +118,6 @@ class LinearGaussianModel(Conjugated):
         )
         noise = structure.matrix_from_moment(residual, n_obs)
         return self._regression(transposed_loadings, offset, noise)
-
-    def fits_likelihoods(self, obs_emb: LinearEmbedding, shares_interaction: bool) -> bool:
-        """Where the noise is shared."""
-        return obs_emb == LocationEmbedding(self.obs_man)
-
-    def fit_likelihoods(self, sums: ComponentSums) -> Natural:
-        r"""Regressions of $x$ on $z$ by component, with the average of their residual covariances.
-
-        Shared loadings are the regression within components: on covariances averaged over them.
-        """
-        total, offsets, interactions, latents, weights = sums
-        structure, latent_structure = self._structures
-        n_obs, n_lat = self.obs_man.data_dim, self.pst_man.data_dim
-        shared = interactions.batch_shape == ()
-        mean_x, mean_z = offsets.values / weights[:, None], latents.location / weights[:, None]
-
-        def within(moment: Array, mean: Array, weight: Array) -> Array:
-            spread = moment - weight * latent_structure.cross_moment(mean[None], mean[None])
-            return latent_structure.matrix_from_moment(spread, n_lat)
-
-        def regress(covariance: Array, covariance_zx: Array) -> Array:
-            factor = latent_structure.factor(covariance, n_lat)
-            return _solve_wide(latent_structure, factor, covariance_zx)
-
-        covariances = jax.vmap(within)(latents.shape, mean_z, weights)
-        crosses = latents.location[:, :, None] * mean_x[:, None, :]
-        moments = interactions.rows[0].values
-        if shared:
-            covariances_zx = (moments - jnp.sum(crosses, axis=0))[None]
-            slopes = regress(jnp.sum(covariances, axis=0), covariances_zx[0])[None]
-        else:
-            covariances_zx = moments - crosses
-            slopes = jax.vmap(regress)(covariances, covariances_zx)
-        explained = slopes.reshape(-1, n_obs), covariances_zx.reshape(-1, n_obs)
-        residual = (
-            total.shape
-            - structure.cross_moment(offsets.values, mean_x)
-            - structure.cross_moment(*explained)
-        )
-        noise = structure.matrix_from_moment(residual, n_obs)
-        slopes = jnp.broadcast_to(slopes, crosses.shape)
-        intercepts = mean_x - jnp.sum(mean_z[:, :, None] * slopes, axis=1)
-        return jax.vmap(self._regression, (0, 0, None))(slopes, intercepts, noise)
 
     def embed_observable(self, embedding: LinearEmbedding) -> "LinearGaussianModel":
         self._check_embeds(embedding)
@@ -335,6 +284,71 @@ class LinearGaussianModel(Conjugated):
                 f"embed_observable takes an embedding of {self.obs_man}, got one of "
                 f"{embedding.sub_man}."
             )
+
+
+class ComponentSums(NamedTuple):
+    """What is known of K components that share parameters, from their mean parameters.
+
+    **Fields:**
+
+    - `total`: the mean point of `obs_man` of all components together.
+    - `offsets`: K mean points, the components' shares of the observable statistics that differ.
+    - `interactions`: K mean points of `int_man`, their shares, or the one that is shared.
+    - `latents`: K mean points of `pst_man`, their shares.
+    - `weights`: (K,), their probabilities.
+    """
+
+    total: Any
+    offsets: Any
+    interactions: Any
+    latents: Any
+    weights: Array
+
+
+def fits_likelihoods(model: Any, obs_emb: LinearEmbedding) -> bool:
+    """Whether `fit_likelihoods` has a formula: where factor analysers share their noise."""
+    is_linear = isinstance(model, LinearGaussianModel)
+    return is_linear and obs_emb == LocationEmbedding(model.obs_man)
+
+
+def fit_likelihoods(model: Any, sums: ComponentSums) -> Natural:
+    r"""Regressions of $x$ on $z$ by component, with the average of their residual covariances.
+
+    Shared loadings are the regression within components: on covariances averaged over them.
+    """
+    total, offsets, interactions, latents, weights = sums
+    structure, latent_structure = model._structures
+    n_obs, n_lat = model.obs_man.data_dim, model.pst_man.data_dim
+    shared = interactions.batch_shape == ()
+    mean_x, mean_z = offsets.values / weights[:, None], latents.location / weights[:, None]
+
+    def within(moment: Array, mean: Array, weight: Array) -> Array:
+        spread = moment - weight * latent_structure.cross_moment(mean[None], mean[None])
+        return latent_structure.matrix_from_moment(spread, n_lat)
+
+    def regress(covariance: Array, covariance_zx: Array) -> Array:
+        factor = latent_structure.factor(covariance, n_lat)
+        return _solve_wide(latent_structure, factor, covariance_zx)
+
+    covariances = jax.vmap(within)(latents.shape, mean_z, weights)
+    crosses = latents.location[:, :, None] * mean_x[:, None, :]
+    moments = interactions.rows[0].values
+    if shared:
+        covariances_zx = (moments - jnp.sum(crosses, axis=0))[None]
+        slopes = regress(jnp.sum(covariances, axis=0), covariances_zx[0])[None]
+    else:
+        covariances_zx = moments - crosses
+        slopes = jax.vmap(regress)(covariances, covariances_zx)
+    explained = slopes.reshape(-1, n_obs), covariances_zx.reshape(-1, n_obs)
+    residual = (
+        total.shape
+        - structure.cross_moment(offsets.values, mean_x)
+        - structure.cross_moment(*explained)
+    )
+    noise = structure.matrix_from_moment(residual, n_obs)
+    slopes = jnp.broadcast_to(slopes, crosses.shape)
+    intercepts = mean_x - jnp.sum(mean_z[:, :, None] * slopes, axis=1)
+    return jax.vmap(model._regression, (0, 0, None))(slopes, intercepts, noise)
 
 
 def _solve_wide(structure: CovarianceStructure, factor: Array, right: Array) -> Array:

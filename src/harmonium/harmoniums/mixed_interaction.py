@@ -11,9 +11,7 @@ from harmonium.geometry.block_map import BlockMapPoint
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
-    Translations,
     compose,
-    zeros_like,
 )
 from harmonium.geometry.linear_map import (
     InteractionMap,
@@ -21,10 +19,9 @@ from harmonium.geometry.linear_map import (
     LinearMapPoint,
     check_sub_statistics,
 )
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
+from harmonium.geometry.point import Coordinates, Natural, Point
 from harmonium.geometry.product import ravel_parts, unravel_parts
 from harmonium.geometry.structure import AnyArray, cached_property
-from harmonium.harmoniums.harmonium import first_of
 from harmonium.harmoniums.mixture import Mixture
 
 
@@ -129,94 +126,6 @@ class MixedInteraction(InteractionMap):
         return self.base.translate_at(observable, interaction, interacting.observable)
 
     # --- from observables to latents
-
-    def shifts(self, point: Natural, xs: Any) -> Any:
-        shifts = jax.vmap(self.base.shifts, (0, None), 1)(self._interactions(point), xs)
-        offsets: Any = self.maps[1].shifts(point.blocks[1], xs)
-        return shifts, offsets.values
-
-    def translate_domain(self, latent: Natural, shift: Any) -> Natural:
-        if isinstance(self.dom_emb, IdentityEmbedding):
-            return self._translate(latent, shift)
-        return self.dom_emb.translate(latent, self._as_point(latent, shift))
-
-    def _translate(self, latent: Natural, shift: Any) -> Natural:
-        shifts, offsets = shift
-        steps = jax.tree.map(lambda leaf: leaf[1:] - leaf[:1], shifts)
-        observable = self.base.translate_domain(latent.observable, first_of(shifts))
-        rows = jax.vmap(self.base.translate_domain)(latent.interaction.rows[0], steps)
-        interaction = LinearMapPoint((rows,), self.mixture.int_man, Coordinates.NATURAL)
-        log_odds = latent.latent.values + offsets
-        category = VectorPoint(log_odds, self.mixture.pst_man, Coordinates.NATURAL)
-        return self.mixture.point(observable, interaction, category)
-
-    def _as_point(self, latent: Natural, shift: Any) -> Natural:
-        return self._translate(zeros_like(self.mixture, latent), shift)
-
-    def project_domain(self, latent: Mean) -> Any:
-        return self._interacting(self.dom_emb.project(latent))
-
-    def _interacting(self, latent: Mean) -> Any:
-        parts, _ = self.mixture.component_sums(latent)
-        return jax.vmap(self.base.project_domain)(parts), latent.latent.values
-
-    def translations(self, latent: Natural, shifts: Any) -> Translations:
-        if isinstance(self.dom_emb, IdentityEmbedding):
-            return self._translations(latent, *shifts)
-        points = jax.vmap(lambda shift: self._as_point(latent, shift))(shifts)
-        whole = self.dom_emb.translations(jax.tree.map(lambda leaf: leaf[None], latent), points)
-        interacting = jax.vmap(jax.vmap(self._interacting))(whole.projections)
-        return Translations(whole.log_partitions, interacting, whole.total)
-
-    def _translations(self, latent: Natural, shifts: Any, offsets: Array) -> Translations:
-        r"""Each category is translated by its own shift, and then all are weighed.
-
-        Mathematically, with $\psi_{nk}$ the log partition function of component $k$ translated by
-        shift $n$, probabilities are proportional to $\exp(\theta_k + \psi_{nk})$.
-        """
-        components = self.mixture.components(latent)
-
-        def translate(component: Natural, own: Any) -> tuple[Array, Any]:
-            translations = self.base.translations(component, own)
-            first = jax.tree.map(lambda leaf: leaf[:, 0], translations.projections)
-            return translations.log_partitions[:, 0], first
-
-        log_partitions, projections = jax.vmap(translate, (0, 1), 1)(components, shifts)
-        log_odds = jnp.pad(latent.latent.values[None] + offsets, ((0, 0), (1, 0)))
-        scores = log_partitions + log_odds
-        probabilities = jax.nn.softmax(scores, axis=1)
-        weighted = jax.tree.map(
-            lambda leaf: leaf * probabilities.reshape(*scores.shape, *(1,) * (leaf.ndim - 2)),
-            projections,
-        )
-        interacting = weighted, probabilities[:, 1:]
-
-        def total(weights: Float[Array, "n m"]) -> Mean:
-            shares = weights * probabilities
-
-            def component_sum(component: Natural, own: Any, share: Array) -> Mean:
-                return first_of(self.base.translations(component, own).total(share[:, None]))
-
-            sums = jax.vmap(component_sum, (0, 1, 1))(components, shifts, shares)
-            mean = self.mixture.from_component_sums(sums, jnp.sum(shares, axis=0))
-            return jax.tree.map(lambda leaf: leaf[None], mean)
-
-        projections = jax.tree.map(lambda leaf: leaf[:, None], interacting)
-        return Translations(jax.nn.logsumexp(scores, axis=1)[:, None], projections, total)
-
-    def outer_sum(
-        self, xs: Any, projections: Any, weights: Float[Array, " n"]
-    ) -> tuple[Mean, Mean]:
-        parts, probabilities = projections
-        whole = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=1), parts)
-        rest = jax.tree.map(lambda leaf: leaf[:, 1:], parts)
-        total, offsets = self.maps[1].outer_sum(xs, probabilities, weights)
-        _, interaction = self.base.outer_sum(xs, whole, weights)
-        blocks = interaction, offsets
-        if not self.shares_interaction:
-            rows = jax.vmap(lambda own: self.base.outer_sum(xs, own, weights)[1], 1)(rest)
-            blocks = *blocks, LinearMapPoint((rows,), self.maps[2], Coordinates.MEAN)
-        return total, self._point(blocks, Coordinates.MEAN)
 
     # --- structure
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
-from harmonium.exponential_family.checks import all_close, check_weights, require
+from harmonium.exponential_family.checks import all_close, require
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.evidence import sum_statistics
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.outline import Dependence, all_pairs, differing
 from harmonium.families.categorical import Categorical
@@ -18,7 +19,6 @@ from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
-    Translations,
     compose,
     zeros_like,
 )
@@ -30,16 +30,9 @@ from harmonium.geometry.point import (
     VectorPoint,
 )
 from harmonium.geometry.structure import cached_property
-from harmonium.harmoniums.clusters import k_means, scaled_columns
-from harmonium.harmoniums.components import (
-    LatentShifts,
-    project_weights,
-    shift_log_odds,
-    stack_components,
-    translate_components,
-)
+from harmonium.harmoniums.clusters import features_of, k_means, scaled_columns
+from harmonium.harmoniums.components import stack_components
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import PartialConjugation
 
 # How many observations make the components of a start, and how much of each is the whole sample.
 LARGEST_SAMPLE = 16_384
@@ -51,8 +44,8 @@ class Mixture(Conjugated):
 
     $\log p(x, k) = \theta_X \cdot s(x) + \theta_k + \Theta_k \cdot s(x) + \dots$ with
     $\theta_0 = \Theta_0 = 0$: component 0 has natural parameters $\theta_X$, component $k$ has
-    $\theta_X + e(\Theta_k)$. Conjugation parameters: $\rho_k = \psi_X(\theta_X + e(\Theta_k)) -
-    \psi_X(\theta_X)$ and $\chi = \psi_X(\theta_X)$.
+    $\theta_X + e(\Theta_k)$. With the evidence $f_X$ of the family, an observation has the message
+    $\rho_k = f_X(\theta_X + e(\Theta_k), x) - f_X(\theta_X, x)$ and $\chi = f_X(\theta_X, x)$.
 
     **Arguments:**
 
@@ -119,37 +112,14 @@ class Mixture(Conjugated):
         note = differing(self.obs_emb.sub_man.dim, self.obs_man.dim)
         return all_pairs(latents, observables, note)
 
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        self.lkl_man.check_single(likelihood)
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
+        """The evidence of $x$ under the components, less that under the first, which is $chi$."""
         components = self._components(likelihood.observable, likelihood.interaction)
-        log_partitions = jax.vmap(self.obs_man.log_partition_function)(components)
-        rho = log_partitions[1:] - log_partitions[0]
-        return VectorPoint(rho, self.pst_man, Coordinates.NATURAL), log_partitions[0]
-
-    @cached_property
-    def marginal_interaction(self) -> LinearMap:
-        """As `int_man`, of components that differ in everything."""
-        return LinearMap(IdentityEmbedding(self.pst_man), IdentityEmbedding(self.obs_man))
-
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
-        """The marginals of the components."""
-        self.lkl_man.check_single(likelihood)
-        components = self._components(likelihood.observable, likelihood.interaction)
-        left, constants = jax.vmap(self.obs_man.marginalize, (0, None))(components, observed)
-        first, natural = left[0], Coordinates.NATURAL
-        rows = jax.vmap(lambda own: own - first)(left[1:])
-        interaction = LinearMapPoint((rows,), self.marginal_interaction, natural)
-        rho = VectorPoint(constants[1:] - constants[0], self.pst_man, natural)
-        return PartialConjugation(first, interaction, rho, constants[0])
-
-    def log_partition_and_mean(self, point: Natural) -> tuple[Float[Array, ""], Mean]:
-        """The weighted means of the components; equal to the chain rule, and faster."""
-        components = self._components(point.observable, point.interaction)
-        log_partitions, means = jax.vmap(self.obs_man.log_partition_and_mean)(components)
-        scores = log_partitions + jnp.pad(point.latent.values, (1, 0))
-        weights = jax.nn.softmax(scores)
-        weighted = jax.vmap(lambda mean, weight: mean * weight)(means, weights)
-        return jax.nn.logsumexp(scores), self.from_component_sums(weighted, weights)
+        evidence = self.obs_man.evidence_kernel
+        scores = jax.vmap(lambda own: evidence(own, x, observed))(components)
+        return VectorPoint(scores[1:] - scores[0], self.pst_man, Coordinates.NATURAL), scores[0]
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         parts, weights = self.component_sums(point)
@@ -173,19 +143,6 @@ class Mixture(Conjugated):
         """The identity: no scale, and for a shift the reference, whose statistic is zero."""
         self.pst_man.check_single(marginal)
         return None, 0
-
-    def observable_translations(
-        self,
-        inner: LinearEmbedding,
-        points: Natural,
-        shifts: Natural,
-        latent: LatentShifts = None,
-    ) -> Translations:
-        """A shift of the observable shifts every component, and reweighs them."""
-        components = jax.vmap(self.components)(points)
-        log_odds = shift_log_odds(self.pst_man, points.latent, latent)
-        found = translate_components(components, log_odds, self.from_component_sums, inner, shifts)
-        return project_weights(self.pst_man, found, latent)
 
     # --- marginals
 
@@ -281,11 +238,11 @@ class Mixture(Conjugated):
     def _clusters(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:
         """The statistics of clusters of the sample, each with some of the whole sample."""
         k, dtype = self.n_components, float_dtype(average)
-        features = scaled_columns(self.obs_man.features(xs, dtype))
+        features = jax.vmap(lambda x: features_of(self.obs_man, x))(xs).astype(dtype)
+        features = scaled_columns(features)
         members = jax.nn.one_hot(k_means(key, features, k), k, dtype=dtype)
         shares = members * (1 - WHOLE_SAMPLE) / len(members)
-        sums = self.obs_man.sum_statistics(xs, shares)
-        sums = jax.vmap(lambda own: own + average * (WHOLE_SAMPLE / k))(sums)
+        sums = jax.vmap(lambda own: own + average * (WHOLE_SAMPLE / k))(self._sums(xs, shares))
         return self.from_component_sums(sums, jnp.sum(shares, axis=0) + WHOLE_SAMPLE / k)
 
     def _narrowed(self, point: Natural, xs: Any) -> Mean:
@@ -295,14 +252,15 @@ class Mixture(Conjugated):
         that share parameters start as broad as the sample, and soft assignments would leave them
         so.
         """
-        shares = jax.nn.one_hot(self.assign(point, xs), self.n_components)[:, 1:]
-        weights = check_weights(None, len(shares), float_dtype(point))
-        shares = shares.astype(weights.dtype)
-        total, parts = self.int_man.outer_sum(xs, shares, weights)
-        hard = self.point(
-            total, parts, VectorPoint(weights @ shares, self.pst_man, Coordinates.MEAN)
-        )
+        dtype = float_dtype(point)
+        members = jax.nn.one_hot(self.assign(point, xs), self.n_components, dtype=dtype)
+        shares = members / len(members)
+        hard = self.from_component_sums(self._sums(xs, shares), jnp.sum(shares, axis=0))
         return hard * 0.9 + self.to_mean(point) * 0.1
+
+    def _sums(self, xs: Any, shares: Float[Array, "n k"]) -> Mean:
+        """Sums of the statistics of observations, with the weights that these have in clusters."""
+        return jax.vmap(lambda own: sum_statistics(self.obs_man, xs, own), 1)(shares)
 
     def _differences_towards(self, base: Natural, means: Mean) -> Natural:
         """Differences from one component that move its interacting mean to others, to first order.

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_close, require
+from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.outline import Dependence, all_pairs, differing
 from harmonium.geometry.block_map import BlockMapPoint
 from harmonium.geometry.embedding import (
@@ -22,7 +23,8 @@ from harmonium.geometry.point import Coordinates, Mean, Natural, Point
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.components import stack_components
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import ComponentSums, Joint, PartialConjugation
+from harmonium.harmoniums.harmonium import Joint
+from harmonium.harmoniums.linear_gaussian import ComponentSums, fit_likelihoods, fits_likelihoods
 from harmonium.harmoniums.mixed_interaction import MixedInteraction
 from harmonium.harmoniums.mixture import Mixture
 from harmonium.harmoniums.observable import marginal_distribution
@@ -126,7 +128,7 @@ class MixtureOf(Conjugated):
         """If the harmonium has a formula for components that share what these share."""
         if self._shares_nothing:
             return self.harmonium.is_closed_form
-        return self.harmonium.fits_likelihoods(self.obs_emb, self.shares_interaction)
+        return fits_likelihoods(self.harmonium, self.obs_emb)
 
     @property
     def is_quadratic(self) -> bool:
@@ -141,33 +143,20 @@ class MixtureOf(Conjugated):
         within = self.harmonium.interactions(latents.observable, observables)
         return within + all_pairs(latents.latent, observables, note)
 
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        self.lkl_man.check_single(likelihood)
-        rhos, chis = jax.vmap(self.harmonium.conjugation_parameters)(self._likelihoods(likelihood))
-        return self.prr_man.join_components(rhos, chis[1:] - chis[0]), chis[0]
-
-    @cached_property
-    def marginal_interaction(self) -> MixedInteraction:
-        """As `int_man`, of components that differ in everything."""
-        base, observable = self.harmonium.marginal_interaction, IdentityEmbedding(self.obs_man)
-        prior: Any = self.prr_man
-        return MixedInteraction(base, prior, observable, False, IdentityEmbedding(prior))
-
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
-        """Those of the components."""
-        self.lkl_man.check_single(likelihood)
-        parts = jax.vmap(self.harmonium.partial_conjugation, (0, None))(
-            self._likelihoods(likelihood), observed
-        )
-        interaction = self.marginal_interaction.from_components(parts.observable, parts.interaction)
-        rho = self.prr_man.join_components(parts.rho, parts.chi[1:] - parts.chi[0])
-        return PartialConjugation(parts.observable[0], interaction, rho, parts.chi[0])
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
+        """Those of the components, joined to the natural parameters of the mixture of latents."""
+        message, components = self.harmonium.message, self._likelihoods(likelihood)
+        rhos, chis = jax.vmap(lambda own: message(own, x, observed))(components)
+        latent: Any = self.pst_man if is_whole(x, observed) else self.prr_man
+        return latent.join_components(rhos, chis[1:] - chis[0]), chis[0]
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Component by component, or all at once where they share parameters."""
         harmonium, sums = self.harmonium, self._component_sums(point)
         if not self._shares_nothing:
-            return self._merge(harmonium.fit_likelihoods(sums))
+            return self._merge(fit_likelihoods(harmonium, sums))
         components = jax.vmap(harmonium.point)(sums.offsets, sums.interactions, sums.latents)
         means = jax.vmap(lambda own, weight: own / weight)(components, sums.weights)
         starts = () if start is None else (self._likelihoods(start),)

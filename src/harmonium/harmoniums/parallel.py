@@ -11,24 +11,21 @@ from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.outline import Dependence
 from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
-from harmonium.families.categorical import Categorical
 from harmonium.geometry.block_map import BlockMap, BlockMapPoint
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
-    Translations,
 )
 from harmonium.geometry.joint_embedding import ComponentEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
 from harmonium.geometry.product import ProductPoint
 from harmonium.geometry.structure import cached_property
-from harmonium.harmoniums.components import LatentShifts, map_parts, translate_states
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import PartialConjugation
 from harmonium.harmoniums.marginals import Channel
 from harmonium.harmoniums.observable import marginal_distribution
 
@@ -45,7 +42,6 @@ class SideBySide(Conjugated):
     """
 
     harmoniums: AbstractVar[tuple]
-    marginal_interaction: AbstractVar[Any]
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(str, self.harmoniums))})"
@@ -84,27 +80,24 @@ class SideBySide(Conjugated):
             BlockMapPoint(blocks, interaction, Coordinates.NATURAL),
         )
 
-    def _conjugation_parameters(self, likelihood: Natural) -> tuple[tuple, Float[Array, ""]]:
-        """Those of the parts: all rho, and the sum of all chi."""
-        self.lkl_man.check_single(likelihood)
-        parts = zip(self.harmoniums, self._split(likelihood), strict=True)
-        rhos, chis = zip(*(part.conjugation_parameters(own) for part, own in parts), strict=True)
-        return rhos, jnp.sum(jnp.stack(chis))
+    def _messages(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[list[Natural], Float[Array, ""]]:
+        """Those of the parts: every rho on one kind of latent manifold, and the sum of every chi.
 
-    def _partial_conjugations(
-        self, likelihood: Natural, observed: Any
-    ) -> tuple[Natural, Natural, tuple, Float[Array, ""]]:
-        """Those of the parts: the marginal observable and interaction, all rho, the sum of chi."""
-        self.lkl_man.check_single(likelihood)
-        triples = zip(self.harmoniums, self._split(likelihood), observed, strict=True)
-        parts = [part.partial_conjugation(own, mask) for part, own, mask in triples]
-        natural, interaction = Coordinates.NATURAL, self.marginal_interaction
-        pairs = zip(interaction.maps, parts, strict=True)
-        blocks = tuple(block.adopt(part.interaction) for block, part in pairs)
-        observable = ProductPoint(tuple(p.observable for p in parts), self.obs_man, natural)
-        chi = jnp.sum(jnp.stack([part.chi for part in parts]))
-        rhos = tuple(part.rho for part in parts)
-        return observable, BlockMapPoint(blocks, interaction, natural), rhos, chi
+        Where all of one part is observed, but not of others, its rho is embedded as theirs are.
+        """
+        nothing, whole = (None,) * len(self.harmoniums), is_whole(x, observed)
+        xs, masks = nothing if x is None else x, nothing if observed is None else observed
+        rhos, chis = [], []
+        for part, own, xi, mask in zip(
+            self.harmoniums, self._split(likelihood), xs, masks, strict=True
+        ):
+            rho, chi = part.message(own, xi, mask)
+            is_restricted = is_whole(xi, mask) and not whole
+            rhos.append(part.pst_prr_emb.embed(rho) if is_restricted else rho)
+            chis.append(chi)
+        return rhos, functools.reduce(operator.add, chis)
 
     def _fit_parts(self, point: Mean, latents: tuple, start: Natural | None) -> Natural:
         """`likelihood_to_natural` of the parts, given the mean of the latent of each."""
@@ -171,7 +164,7 @@ class Parallel(SideBySide):
         """The latent manifold that the parts share."""
         return self.harmoniums[0].pst_man
 
-    @property
+    @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """The embedding that the parts share."""
         return self.harmoniums[0].pst_prr_emb
@@ -188,35 +181,12 @@ class Parallel(SideBySide):
         maps = (p.int_man.compose_codomain(ComponentEmbedding(self.obs_man, i)) for i, p in views)
         return BlockMap(tuple(maps))
 
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        rhos, chi = self._conjugation_parameters(likelihood)
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
+        """The sum of those of the parts."""
+        rhos, chi = self._messages(likelihood, x, observed)
         return functools.reduce(operator.add, rhos), chi
-
-    @cached_property
-    def marginal_interaction(self) -> BlockMap:
-        """One block for each part."""
-        views = [part.marginal_interaction for part in self.harmoniums]
-        pairs = enumerate(views)
-        maps = (own.compose_codomain(ComponentEmbedding(self.obs_man, i)) for i, own in pairs)
-        return BlockMap(tuple(maps))
-
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
-        """Those of the parts, added up."""
-        observable, interaction, rhos, chi = self._partial_conjugations(likelihood, observed)
-        rho = functools.reduce(operator.add, rhos)
-        return PartialConjugation(observable, interaction, rho, chi)
-
-    def observable_translations(
-        self,
-        inner: LinearEmbedding,
-        points: Natural,
-        shifts: Natural,
-        latent: LatentShifts = None,
-    ) -> Translations:
-        """By components, if the latent is a category."""
-        by_state = isinstance(self.pst_man, Categorical)
-        translate = translate_states if by_state else map_parts
-        return translate(self, inner, points, shifts, latent)
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
@@ -318,24 +288,13 @@ class Beside(SideBySide):
             maps.append(block.compose_codomain(ComponentEmbedding(self.obs_man, i)))
         return BlockMap(tuple(maps))
 
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        rhos, chi = self._conjugation_parameters(likelihood)
-        return ProductPoint(rhos, self.prr_man, Coordinates.NATURAL), chi
-
-    @cached_property
-    def marginal_interaction(self) -> BlockMap:
-        """One block for each part."""
-        maps = []
-        for i, part in enumerate(self.harmoniums):
-            block = part.marginal_interaction.compose_domain(ComponentEmbedding(self.prr_man, i))
-            maps.append(block.compose_codomain(ComponentEmbedding(self.obs_man, i)))
-        return BlockMap(tuple(maps))
-
-    def partial_conjugation(self, likelihood: Natural, observed: Any) -> PartialConjugation:
+    def message(
+        self, likelihood: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Float[Array, ""]]:
         """Those of the parts, side by side."""
-        observable, interaction, rhos, chi = self._partial_conjugations(likelihood, observed)
-        rho = ProductPoint(rhos, self.prr_man, Coordinates.NATURAL)
-        return PartialConjugation(observable, interaction, rho, chi)
+        rhos, chi = self._messages(likelihood, x, observed)
+        latent = self.pst_man if is_whole(x, observed) else self.prr_man
+        return ProductPoint(tuple(rhos), latent, Coordinates.NATURAL), chi
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""

@@ -14,9 +14,10 @@ from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.mask import check_masks
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.patterns import Patterns, check_masks
+from harmonium.harmoniums.patterns import Patterns
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.devices import (

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
 from harmonium.exponential_family.checks import invalid_as_nan
+from harmonium.exponential_family.evidence import sum_statistics
 from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.learning.batches import Batches, Block, read_blocks, to_devices
@@ -210,7 +211,7 @@ def _expectation(
 
 @eqx.filter_jit
 def _statistic(family: Any, xs: Any, weights: Array) -> Mean:
-    return jax.tree.map(lambda leaf: leaf[0], family.sum_statistics(xs, weights[:, None]))
+    return sum_statistics(family, xs, weights)
 
 
 @eqx.filter_jit

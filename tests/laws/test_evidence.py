@@ -1,0 +1,73 @@
+"""The evidence: one function of what is observed, from nothing to everything."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+import harmonium as hm
+from tests.laws.cases import CONJUGATED_KINDS, KINDS, over
+
+
+def _one(tree):
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+def _ends(given):
+    """With nothing observed and with everything, beside what these are."""
+    model, point, x = given.model, given.point, _one(given.xs)
+    energy = hm.dot(point, model.sufficient_statistic(x))
+    found = model.evidence(point), model.evidence(point, x)
+    return found, (model.log_partition_function(point), energy)
+
+
+@over(KINDS, _ends)
+def test_evidence_goes_from_the_log_partition_function_to_the_energy(case, found):
+    case.close(*found, 1e3)
+
+
+def _masks(given):
+    """By masks that show all, or nothing, and by saying so."""
+    model, point = given.model, given.point
+    family, x = model.obs_man, _one(given.observables)
+    masks = [jax.tree.map(lambda form, v=v: jnp.full(form.shape, v), family.mask) for v in (1, 0)]
+    shown, hidden = (jax.tree.map(lambda leaf: leaf.astype(bool), mask) for mask in masks)
+    own = point.observable
+    found = [
+        model.evidence(point, hm.Joint(x, None), hm.Joint(shown, None)),
+        model.evidence(point, hm.Joint(x, None), hm.Joint(hidden, None)),
+        family.evidence(own, x, shown),
+        family.evidence(own, x, hidden),
+    ]
+    expected = [
+        model.evidence(point, hm.Joint(x, None)),
+        model.evidence(point),
+        family.evidence(own, x),
+        family.evidence(own),
+    ]
+    return found, expected
+
+
+@over(CONJUGATED_KINDS, _masks)
+def test_masks_that_show_all_or_nothing_say_so(case, found):
+    case.close(*found, 1e3)
+
+
+def _bayes(given):
+    """p(x, z) = p(x) p(z | x) = p(z) p(x | z), with the normalised densities of each."""
+    model, point, x = given.model, given.point, _one(given.xs)
+    prior, posterior = model.prior(point), model.posterior_at(point, x.observable)
+    likelihood = model.likelihood_at(point, x.latent)
+    observable = given.call("log_observable_density", point, x.observable)
+    return (
+        given.call("log_density", point, x),
+        observable + model.pst_man.log_density(posterior, x.latent),
+        model.prr_man.log_density(prior, x.latent)
+        + model.obs_man.log_density(likelihood, x.observable),
+    )
+
+
+@over(CONJUGATED_KINDS, _bayes)
+def test_joint_densities_factorise_both_ways(case, found):
+    for first, second in itertools.combinations(found, 2):
+        case.close(first, second, 1e4)
