@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -60,6 +61,7 @@ PERFORMANCE_HOOKS = {
     ("Latent", "dependences"): "only products and harmoniums have several variables",
     ("ExactMarginals", "interactions"): "the parts of hierarchies and trees know theirs",
 }
+PROPERTIES = property | functools.cached_property
 # Without fields and without public methods, so that there is nothing to be abstract about.
 BARE_BASES = {"Structure"}
 
@@ -102,7 +104,7 @@ def _functions(file: Path) -> list[ast.FunctionDef]:
 def _is_overridable(attribute: Any) -> bool:
     """Whether a member of a class is concrete: not abstract, and not data."""
     abstract = getattr(attribute, "__isabstractmethod__", False)
-    return not abstract and (callable(attribute) or isinstance(attribute, property))
+    return not abstract and (callable(attribute) or isinstance(attribute, PROPERTIES))
 
 
 def _overrides(cls: type) -> Iterator[tuple[str, str]]:
@@ -114,7 +116,7 @@ def _overrides(cls: type) -> Iterator[tuple[str, str]]:
             "__eq__",
             "__hash__",
         )
-        if mechanical or not (callable(member) or isinstance(member, property)):
+        if mechanical or not (callable(member) or isinstance(member, PROPERTIES)):
             continue
         for base in cls.__mro__[1:]:
             if base in CLASSES and name in vars(base):
