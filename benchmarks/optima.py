@@ -94,7 +94,7 @@ def mixture(title: str, xs: np.ndarray, n_components: int, kind: str) -> Contest
         return (jnp.min(weights) * len(xs) >= 2 * dim) & (smallest > SMALLEST_VARIANCE)
 
     def is_sound(point: Any) -> Any:
-        _, covariances = jax.vmap(normal.joined_moments)(model.components(point))
+        _, covariances = jax.vmap(normal.mean_and_covariance)(model.components(point))
         return is_proper(model.weights(point), covariances)
 
     def peer_start(state: int) -> float:

@@ -54,7 +54,7 @@ def average_log_density(model: Any, params: Any, xs: Any) -> Array:
 @jax.jit
 def condense(model: Any, xs: Any) -> Any:
     """The smaller weighted sample that stands for `xs`."""
-    return model.condense(xs)
+    return hm.condense(model, xs)
 
 
 @jax.jit
@@ -273,7 +273,7 @@ def analysers() -> Row:
     problem = problems.analysers(20_000, 64, 5, 10, seed=7)
     weights, factors = problem.start
     lower = hm.factor_analysis(*factors.loadings.shape[1:])
-    model = hm.MixtureOf(lower, len(weights))
+    model = hm.Mixture(lower, len(weights))
     params = model.from_components(jax.vmap(lower.from_loadings)(*factors), weights)
     step, reference = jax.jit(em_step), jax.jit(references.analysers_step)
 
@@ -316,7 +316,10 @@ def _missing_row(
     model, params = hierarchy_point(complete.start)
     timed, by_hand = jax.jit(ours), jax.jit(reference)
     masks = (jnp.ones_like(problem.each), problem.few, problem.each)
-    _, few, each = data = complete.xs, *(model.group_patterns(complete.xs, m) for m in masks[1:])
+    _, few, each = data = (
+        complete.xs,
+        *(hm.group_observations(model, complete.xs, m) for m in masks[1:]),
+    )
 
     def disagreement() -> float:
         """Ours against the reference, for all masks."""

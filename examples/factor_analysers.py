@@ -67,7 +67,7 @@ def load():
 
 def analysers(n_components, n_factors):
     """A mixture of factor analysers: means, loadings and noise differ between components."""
-    return hm.MixtureOf(hm.factor_analysis(N_PIXELS, n_factors), n_components)
+    return hm.Mixture(hm.factor_analysis(N_PIXELS, n_factors), n_components)
 
 
 def hierarchy(n_components, n_factors):
@@ -157,7 +157,7 @@ def read_clusters(model, params, n_factors):
     Loadings are determined up to a rotation of the factors. Their principal directions, in pixels
     and one standard deviation long, are not, but for signs.
     """
-    analysis = model.harmonium
+    analysis = model.obs_man
 
     @eqx.filter_jit
     def read(component):

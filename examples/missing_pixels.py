@@ -167,7 +167,7 @@ def build(candidate, factors, params):
     """A model, and its parameters with which it says just what the factor analysis says."""
     k = candidate.n_components
     if candidate.kind == ANALYSERS:
-        model = hm.MixtureOf(factors, k)
+        model = hm.Mixture(factors, k)
         return model, model.from_components([params] * k, jnp.full(k, 1 / k))
     clusters = hm.Mixture(factors.pst_man, k)
     model = hm.stack(factors, clusters)
@@ -191,7 +191,7 @@ def fit(candidate, rows, n_starts, n_steps):
     filled = hm.impute(factors, params, *rows, key=jax.random.key(1))
     starts = random_starts(model, jax.random.split(jax.random.key(0), n_starts), filled)
     params = run_em(model, rows, weights, starts, prior, n_steps).all_params
-    densities = log_densities(model, params, model.group_patterns(*rows))
+    densities = log_densities(model, params, hm.group_observations(model, *rows))
     return Fitted(candidate.name, model, params, float(jnp.mean(densities[:, ~training])))
 
 

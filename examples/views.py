@@ -126,14 +126,14 @@ def read(tree, params):
     likelihoods = zip(
         tree.lwr_hrm.harmoniums,
         params.observable.components,
-        params.interaction.blocks,
+        params.interaction.components,
         strict=True,
     )
     images = []
     for part, observable, block in likelihoods:
-        own = part.point(observable, part.int_man.adopt(block), part.pst_man.zeros())
+        own = part.point(observable, block, part.pst_man.zeros())
         images.append(jax.vmap(part.obs_man.mean)(part.components(own)))
-    return tree.top_probabilities(params), jnp.stack(weights, axis=1), jnp.stack(images)
+    return hm.top_probabilities(tree, params), jnp.stack(weights, axis=1), jnp.stack(images)
 
 
 def pruned(tree, params, hidden):
@@ -153,12 +153,11 @@ def select(model, params, keep):
     """Some of the parts of a model, and their likelihood."""
     smaller = type(model)(*(model.harmoniums[i] for i in keep))
     observables = tuple(params.observable.components[i] for i in keep)
-    pairs = zip(smaller.int_man.maps, keep, strict=True)
-    blocks = tuple(block.adopt(params.interaction.blocks[i]) for block, i in pairs)
+    interactions = tuple(params.interaction.components[i] for i in keep)
     natural = hm.Coordinates.NATURAL
     observable = hm.ProductPoint(observables, smaller.obs_man, natural)
     return smaller, smaller.make_likelihood(
-        observable, hm.BlockMapPoint(blocks, smaller.int_man, natural)
+        observable, hm.ProductPoint(interactions, smaller.int_man, natural)
     )
 
 

@@ -107,7 +107,6 @@ MIXTURES: dict[str, Callable[[], Any]] = {
     "mixture_tied": lambda: _tied(FULL),
     "mixture_tied_scale": lambda: _tied(SCALE),
     "mixture_of_diagonal_differences": lambda: hm.Mixture(_normal(2), 2, _diagonal_in_full()),
-    "mixture_of_harmoniums": lambda: hm.Mixture(hm.factor_analysis(2, 1), 2),
 }
 
 HIERARCHIES: dict[str, Callable[[], Any]] = {
@@ -172,31 +171,35 @@ def _uneven(posterior: Any) -> Any:
 
 
 MIXTURES_OF_HARMONIUMS: dict[str, Callable[[], Any]] = {
-    "mixture_of_factor_analyses": lambda: hm.MixtureOf(hm.factor_analysis(3, 1), 3),
+    "mixture_of_factor_analyses": lambda: hm.Mixture(hm.factor_analysis(3, 1), 3),
     "mixture_of_one_noise": lambda: _sharing(False),
     "mixture_of_one_regression": lambda: _sharing(True),
-    "mixture_of_one_interaction": lambda: hm.MixtureOf(
-        hm.principal_component_analysis(2, 1), 2, shares_interaction=True
+    "mixture_of_one_interaction": lambda: hm.Mixture(
+        hm.principal_component_analysis(2, 1),
+        2,
+        hm.free_parameters(hm.principal_component_analysis(2, 1), shares_interaction=True),
     ),
-    "mixture_of_posterior_diagonal": lambda: hm.MixtureOf(
+    "mixture_of_posterior_diagonal": lambda: hm.Mixture(
         _linear(_normal(2, DIAGONAL), _normal(2, DIAGONAL)), 2
     ),
-    "mixture_of_hierarchies": lambda: hm.MixtureOf(
-        hm.hierarchical_mixture_of_gaussians(2, 1, 2), 2
-    ),
+    "mixture_of_hierarchies": lambda: hm.Mixture(hm.hierarchical_mixture_of_gaussians(2, 1, 2), 2),
     "hierarchy_under_mixture_of": lambda: hm.stack(
-        hm.factor_analysis(3, 2), hm.MixtureOf(_linear(_normal(2), _normal(1)), 2)
+        hm.factor_analysis(3, 2), hm.Mixture(_linear(_normal(2), _normal(1)), 2)
+    ),
+    "mixture_of_views": lambda: hm.Mixture(
+        hm.Parallel(hm.factor_analysis(2, 1), hm.factor_analysis(1, 1)), 2
     ),
     "parallel_mixtures_of": lambda: hm.Parallel(
-        hm.MixtureOf(hm.factor_analysis(2, 1), 2), hm.MixtureOf(hm.factor_analysis(1, 1), 2)
+        hm.Mixture(hm.factor_analysis(2, 1), 2), hm.Mixture(hm.factor_analysis(1, 1), 2)
     ),
 }
 
 
-def _sharing(interaction: bool) -> hm.MixtureOf:
+def _sharing(interaction: bool) -> hm.Mixture:
     """Factor analyses that share their noise, and, if asked to, their loadings."""
     harmonium = hm.factor_analysis(3, 1)
-    return hm.MixtureOf(harmonium, 2, hm.LocationEmbedding(harmonium.obs_man), interaction)
+    location = hm.LocationEmbedding(harmonium.obs_man)
+    return hm.Mixture(harmonium, 2, hm.free_parameters(harmonium, location, interaction))
 
 
 CATALOGUE = FAMILIES | LINEAR_GAUSSIANS | MIXTURES | HIERARCHIES | TREES | MIXTURES_OF_HARMONIUMS
@@ -254,7 +257,8 @@ VARIATIONS = {
     "mixture_of_posterior_diagonal": "a posterior without correlations",
     "mixture_of_hierarchies": "a mixture under a mixture",
     "hierarchy_under_mixture_of": "a mixture of harmoniums at the top",
-    "parallel_mixtures_of": "two mixtures of harmoniums over one latent",
+    "mixture_of_views": "a mixture of several views of one latent",
+    "parallel_mixtures_of": "two mixtures of harmoniums over one category",
 }
 
 # Manifolds without a partition function, to which laws of coordinates and statistics apply.
@@ -264,28 +268,13 @@ MANIFOLDS: dict[str, Callable[[], Any]] = {
     "manifold_tuple": lambda: hm.ManifoldTuple((hm.Euclidean(3), _normal(2))),
     "pair": lambda: hm.Pair(hm.Euclidean(2), _normal(2)),
     "location_map": lambda: hm.factor_analysis(3, 2).int_man,
-    "normal_map": lambda: hm.LinearMap(
-        hm.IdentityEmbedding(_normal(2)), hm.IdentityEmbedding(_normal(2))
+    "normal_map": lambda: hm.LinearMap(_normal(2), _normal(2)),
+    "maps_side_by_side": lambda: (
+        hm.Parallel(hm.factor_analysis(2, 1), hm.factor_analysis(1, 1)).int_man
     ),
-    "block_map": lambda: _blocks(),
     "affine_map": lambda: hm.Mixture(_normal(2), 3).lkl_man,
-    "mixed_interaction": lambda: hm.MixtureOf(hm.factor_analysis(3, 2), 3).int_man,
+    "differences_of_harmoniums": lambda: _sharing(False).int_man,
 }
-
-
-def _blocks() -> hm.BlockMap:
-    """Two blocks: the locations of two normals interact, and those of one with a category."""
-    latent = hm.Product(_normal(2), hm.Categorical(3))
-    location = hm.ComposedEmbedding(
-        hm.ComponentEmbedding(latent, 0), hm.LocationEmbedding(_normal(2))
-    )
-    observable = _normal(3, DIAGONAL)
-    return hm.BlockMap(
-        (
-            hm.LinearMap(location, hm.LocationEmbedding(observable)),
-            hm.LinearMap(hm.ComponentEmbedding(latent, 1), hm.IdentityEmbedding(observable)),
-        )
-    )
 
 
 def _latent_harmonium(posterior: Any) -> hm.LatentHarmoniumEmbedding:
@@ -311,9 +300,7 @@ EMBEDDINGS: dict[str, Callable[[], Any]] = {
     "product": lambda: hm.ProductEmbedding(
         hm.IdentityEmbedding(hm.Categorical(3)), _diagonal_in_full()
     ),
-    "mixture": lambda: hm.MixtureEmbedding(
-        _diagonal_in_full(), hm.Mixture(_normal(2, DIAGONAL), 3), hm.Mixture(_normal(2), 3)
-    ),
+    "free_parameters": lambda: _sharing(True).obs_emb,
     "joint": lambda: hm.JointEmbedding(
         (
             hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),

@@ -15,6 +15,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import harmonium as hm
+from harmonium.harmoniums.embedding import embed_observable
 from tests.compiled import compute
 from tests.oracles import dense
 
@@ -129,7 +130,7 @@ def test_observable_embedding_refuses_the_unsafe_directions(harmonium):
 
 
 def latent_embedding(harmonium):
-    return hm.LatentHarmoniumEmbedding(EMBEDDING, harmonium, harmonium.embed_observable(EMBEDDING))
+    return hm.LatentHarmoniumEmbedding(EMBEDDING, harmonium, embed_observable(harmonium, EMBEDDING))
 
 
 @harmoniums
@@ -215,7 +216,7 @@ def test_latent_harmonium_embedding_requires_the_prior_observable():
 
 def test_latent_harmonium_embedding_requires_matching_latents():
     """'pst_hrm and prr_hrm have matching interaction and latent structures': the latents."""
-    prior = hm.Mixture(RESTRICTED, 4).embed_observable(EMBEDDING)
+    prior = embed_observable(hm.Mixture(RESTRICTED, 4), EMBEDDING)
     with pytest.raises(TypeError, match="the same latent manifold"):
         hm.LatentHarmoniumEmbedding(EMBEDDING, hm.Mixture(RESTRICTED, 3), prior)
 
@@ -361,7 +362,7 @@ def test_conjugation_recurses(name):
     ys = [np.random.default_rng(25 + s).normal(size=lower.pst_man.data_dim) for s in range(3)]
 
     def conjugate(point, ys):
-        interaction = lower.int_man.adopt(point.interaction)
+        interaction = point.interaction
         lower_point = lower.point(point.observable, interaction, lower.pst_man.zeros())
         own = model.conjugation_parameters(model.likelihood_function(point))
         rho, chi = lower.conjugation_parameters(lower.likelihood_function(lower_point))

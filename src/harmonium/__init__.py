@@ -40,7 +40,6 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.files.container import FileError
     from harmonium.files.storage import load, save
     from harmonium.geometry.affine_map import AffineMap, AffinePoint
-    from harmonium.geometry.block_map import BlockMap, BlockMapPoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
     from harmonium.geometry.embedding import (
         ComposedEmbedding,
@@ -51,11 +50,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         TupleEmbedding,
     )
     from harmonium.geometry.joint_embedding import ComponentEmbedding, JointEmbedding
-    from harmonium.geometry.linear_map import (
-        InteractionMap,
-        LinearMap,
-        LinearMapPoint,
-    )
+    from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
     from harmonium.geometry.manifold import Manifold, VectorManifold
     from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
     from harmonium.geometry.point import (
@@ -69,6 +64,8 @@ with install_import_hook("harmonium", "beartype.beartype"):
     )
     from harmonium.geometry.product import ManifoldTuple, Null, Pair, ProductPoint
     from harmonium.harmoniums.attached import Attached
+    from harmonium.harmoniums.components import free_parameters
+    from harmonium.harmoniums.condense import condense
     from harmonium.harmoniums.conjugated import Conjugated
     from harmonium.harmoniums.embedding import (
         InteractionEmbedding,
@@ -76,28 +73,29 @@ with install_import_hook("harmonium", "beartype.beartype"):
         ObservableEmbedding,
         PosteriorEmbedding,
     )
-    from harmonium.harmoniums.harmonium import (
-        Harmonium,
-        HarmoniumPoint,
-        Joint,
-    )
+    from harmonium.harmoniums.grouped import GroupedObservations, group_observations
+    from harmonium.harmoniums.harmonium import Harmonium, HarmoniumPoint, Joint
     from harmonium.harmoniums.hierarchical import (
         Hierarchical,
         hierarchical_mixture_of_gaussians,
         stack,
     )
     from harmonium.harmoniums.impute import impute
+    from harmonium.harmoniums.latents import top_probabilities
     from harmonium.harmoniums.linear_gaussian import (
         LinearGaussianModel,
         factor_analysis,
         principal_component_analysis,
     )
-    from harmonium.harmoniums.marginals import Estimate
-    from harmonium.harmoniums.mixed_interaction import MixedInteraction
+    from harmonium.harmoniums.marginals import (
+        Estimate,
+        condition_on,
+        estimate_observable_relative_entropy,
+        observable_distribution,
+        observable_relative_entropy,
+    )
     from harmonium.harmoniums.mixture import Mixture
-    from harmonium.harmoniums.mixture_of import MixtureEmbedding, MixtureOf
     from harmonium.harmoniums.parallel import Beside, Parallel
-    from harmonium.harmoniums.patterns import Patterns
     from harmonium.harmoniums.sharding import shard_observable
     from harmonium.lazy import list_names as __dir__  # noqa: F401 (Python calls these two)
     from harmonium.lazy import load as __getattr__  # noqa: F401
@@ -127,8 +125,6 @@ __all__ = [
     "Beside",
     "Beta",
     "Binomial",
-    "BlockMap",
-    "BlockMapPoint",
     "Categorical",
     "CoMPoisson",
     "Comparison",
@@ -154,13 +150,13 @@ __all__ = [
     "Geometric",
     "Gibbs",
     "Gradient",
+    "GroupedObservations",
     "Harmonium",
     "HarmoniumPoint",
     "Hierarchical",
     "Identity",
     "IdentityEmbedding",
     "InteractionEmbedding",
-    "InteractionMap",
     "InverseGamma",
     "InverseGaussian",
     "Joint",
@@ -178,10 +174,7 @@ __all__ = [
     "ManifoldTuple",
     "Mean",
     "Method",
-    "MixedInteraction",
     "Mixture",
-    "MixtureEmbedding",
-    "MixtureOf",
     "Multinomial",
     "Natural",
     "NaturalGradient",
@@ -193,7 +186,6 @@ __all__ = [
     "OnlineEM",
     "Pair",
     "Parallel",
-    "Patterns",
     "Point",
     "Poisson",
     "Poissons",
@@ -220,13 +212,20 @@ __all__ = [
     "VonMisesProduct",
     "Weibull",
     "compare",
+    "condense",
+    "condition_on",
     "dot",
+    "estimate_observable_relative_entropy",
     "factor_analysis",
     "fit",
+    "free_parameters",
     "gradient",
+    "group_observations",
     "hierarchical_mixture_of_gaussians",
     "impute",
     "load",
+    "observable_distribution",
+    "observable_relative_entropy",
     "observed_information",
     "principal_component_analysis",
     "pseudo_observations",
@@ -234,4 +233,5 @@ __all__ = [
     "shard_observable",
     "stack",
     "standard_errors",
+    "top_probabilities",
 ]

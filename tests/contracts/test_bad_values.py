@@ -220,13 +220,13 @@ STANDARD = [
     ),
     BadValue(
         "component out of range",
-        lambda k: _model("mixture").condition_on(_natural("mixture"), k)[1],
+        lambda k: hm.condition_on(_model("mixture"), _natural("mixture"), k)[1],
         lambda: (jnp.array(3),),
         "has components 0 to 2, there is no other",
     ),
     BadValue(
         "negative component",
-        lambda k: _model("hierarchy").condition_on(_natural("hierarchy"), k)[1],
+        lambda k: hm.condition_on(_model("hierarchy"), _natural("hierarchy"), k)[1],
         lambda: (jnp.array(-1),),
         "has components 0 to 2, there is no other",
     ),
@@ -335,7 +335,7 @@ DATA = [
     ),
     BadValue(
         "condense NaN",
-        lambda xs: _model("factor analysis").condense(xs),
+        lambda xs: hm.condense(_model("factor analysis"), xs),
         lambda: (_spoilt(4, jnp.nan),),
         SUPPORT.format(r"Normal\(4, Diagonal\(\)\)"),
     ),
@@ -360,7 +360,7 @@ DATA = [
     ),
     BadValue(
         "condense with negative weights",
-        lambda xs, w: _model("factor analysis").condense(xs, w),
+        lambda xs, w: hm.condense(_model("factor analysis"), xs, w),
         lambda: (_data(4), -jnp.ones(12)),
         WEIGHTS,
     ),

@@ -125,30 +125,9 @@ CHECKED = {
     "assign": (NATURAL, lambda s, p: s.model.assign(p, s.observed)),
     "standardize": (NATURAL, lambda s, p: s.model.standardize(p)),
     "push_forward": (NATURAL, lambda s, p: s.model.push_forward(p, None, None)),
-    "substitute": (NATURAL, lambda s, p: s.model.substitute(p, None, None)),
-    "substitute_latent": (NATURAL, lambda s, p: s.model.substitute_latent(p, 1.0, jnp.zeros(2))),
     # partly observed data
-    # marginals and conditionals
-    "observable_distribution": (NATURAL, lambda s, p: s.model.observable_distribution(p)),
-    "condition_on": (NATURAL, lambda s, p: s.model.condition_on(p, 0)),
-    "transpose": (NATURAL, lambda s, p: s.model.transpose(p)),
-    "observable_relative_entropy first": (
-        NATURAL,
-        lambda s, p: s.model.observable_relative_entropy(p, s.natural),
-    ),
-    "observable_relative_entropy second": (
-        NATURAL,
-        lambda s, p: s.model.observable_relative_entropy(s.natural, p),
-    ),
-    "estimate_observable_relative_entropy first": (
-        NATURAL,
-        lambda s, p: s.model.estimate_observable_relative_entropy(_key(), p, s.natural, 2),
-    ),
-    "estimate_observable_relative_entropy second": (
-        NATURAL,
-        lambda s, p: s.model.estimate_observable_relative_entropy(_key(), s.natural, p, 2),
-    ),
     # models with standard parameters
+    "transpose": (NATURAL, lambda s, p: s.model.transpose(p)),
     "loadings": (NATURAL, lambda s, p: s.model.loadings(p)),
     "from_loadings prior": (
         NATURAL,
@@ -175,9 +154,9 @@ HOOKS = {
     "log_partition_kernel": (NATURAL, lambda s, p: s.model.log_partition_kernel(p)),
     "sample_one": (NATURAL, lambda s, p: s.model.sample_one(_key(), p)),
     "likelihood_to_natural": (MEAN, lambda s, p: s.model.likelihood_to_natural(p)),
-    "standardize_under point": (NATURAL, lambda s, p: s.model.standardize_under(p, s.mean.latent)),
-    "standardize_under latent": (MEAN, lambda s, p: s.model.standardize_under(s.natural, p)),
-    "standardizing_map": (MEAN, lambda s, p: s.model.standardizing_map(p)),
+    "observable_at": (NATURAL, lambda s, p: s.model.observable_at(p, s.x.latent)),
+    "components_of": (NATURAL, lambda s, p: s.model.components_of(p)),
+    "loadings_of": (NATURAL, lambda s, p: s.model.loadings_of(p)),
     "energy": (NATURAL, lambda s, p: s.model.energy(p, s.x)),
     "evidence_kernel": (NATURAL, lambda s, p: s.model.evidence_kernel(p, None, None)),
     "message": (NATURAL, lambda s, p: s.model.message(p, None, None)),
@@ -188,23 +167,19 @@ HOOKS = {
         NATURAL,
         lambda s, p: s.model.sample_hidden(_key(), p, s.x, _mask(s.model)),
     ),
-    "join_components": (NATURAL, lambda s, p: s.model.join_components(p, jnp.zeros(2))),
+    "join_components": (NATURAL, lambda s, p: s.model.join_components(p)),
     "component_sums": (MEAN, lambda s, p: s.model.component_sums(p)),
     "from_component_sums": (MEAN, lambda s, p: s.model.from_component_sums(p, jnp.ones(3) / 3)),
-    "top_probabilities": (NATURAL, lambda s, p: s.model.top_probabilities(p)),
-    "top_marginal": (NATURAL, lambda s, p: s.model.top_marginal(p)),
-    "joined_moments": (NATURAL, lambda s, p: s.model.joined_moments(p)),
-    "select_component": (NATURAL, lambda s, p: s.model.select_component(p, 0)),
-    "channel": (NATURAL, lambda s, p: s.model.channel(p)),
     "check_point": (None, lambda s, p: s.model.check_point(p)),
 }
 # Methods that assemble points from parts, which check them, or that take the dtype of any point.
-ANY_POINT = {"point", "make_likelihood", "check_form", "check_data"}
+ANY_POINT = {
+    *("point", "make_likelihood", "check_form", "check_data", "check_partial", "check_datum"),
+    "likelihood_from_rows",
+}
 # Observations of these can't be scaled or shifted, which is what their `push_forward` says.
 UNSCALABLE = {
-    (model, name)
-    for model in ("categorical", "replicated")
-    for name in ("push_forward", "substitute")
+    (model, name) for model in ("categorical", "replicated") for name in ("push_forward",)
 }
 ALL = CHECKED | HOOKS
 

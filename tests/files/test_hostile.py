@@ -83,10 +83,10 @@ def test_files_of_others(path):
 
 def test_files_of_the_future(path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(container, "FORMAT_VERSION", 2)
+        patch.setattr(container, "FORMAT_VERSION", 3)
         hm.save(path, 1)
         assert hm.load(path) == 1
-    with pytest.raises(hm.FileError, match=r"format version 2; .* up to 1\. .*newer release"):
+    with pytest.raises(hm.FileError, match=r"format version 3; .* up to 2\. .*newer release"):
         hm.load(path)
 
 

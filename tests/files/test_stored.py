@@ -45,3 +45,38 @@ def test_a_fit(folder):
     assert float(fit.total_weight) == 50
     np.testing.assert_array_equal(fit.history[-1], fit.objective)
     assert np.isfinite(float(fit.bic))
+
+
+FACTORS = hm.factor_analysis(3, 1)
+NOISE = hm.LocationEmbedding(FACTORS.obs_man)
+# Models that version 1 wrote as others, and what they are now.
+CHANGED = {
+    "own": hm.Mixture(FACTORS, 3),
+    "noise": hm.Mixture(FACTORS, 2, hm.free_parameters(FACTORS, NOISE)),
+    "regression": hm.Mixture(FACTORS, 2, hm.free_parameters(FACTORS, NOISE, True)),
+    "stacked": hm.stack(
+        hm.factor_analysis(4, 2),
+        hm.Mixture(hm.LinearGaussianModel(hm.Normal(2), hm.Normal(1)), 2),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def mixtures():
+    with jax.enable_x64(True):
+        return hm.load(STORED / "version_1" / "mixtures.safetensors")
+
+
+@pytest.mark.parametrize("name", [*CHANGED, "uneven"])
+def test_models_of_version_1_that_are_others_now_mean_the_same(name, mixtures):
+    stored = mixtures[name]
+    model = stored["params"].manifold
+    assert model == CHANGED.get(name, model)
+
+    def look(params, xs):
+        return model.log_observable_densities(params, xs), model.to_mean(params)
+
+    densities, mean = compute(look, stored["params"], stored["xs"])
+    np.testing.assert_allclose(densities, stored["densities"], rtol=1e-10)
+    for ours, theirs in zip(jax.tree.leaves(mean), jax.tree.leaves(stored["mean"]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)

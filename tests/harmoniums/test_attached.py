@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import harmonium as hm
+from harmonium.harmoniums.embedding import embed_observable
 from tests.compiled import compute
 
 UPPER = hm.Mixture(hm.Normal(1), 3)
@@ -40,8 +41,8 @@ def test_parallel_harmoniums_share_the_larger_latent():
 def test_the_observable_is_embedded_in_a_fuller_one():
     mixture = hm.Mixture(hm.Normal(2, hm.Diagonal()), 3)
     fuller = hm.NormalCovarianceEmbedding(mixture.obs_man, hm.Normal(2))
-    embedded = hm.Attached(mixture, TOP).embed_observable(fuller)
-    assert embedded == hm.Attached(mixture.embed_observable(fuller), TOP)
+    embedded = embed_observable(hm.Attached(mixture, TOP), fuller)
+    assert embedded == hm.Attached(embed_observable(mixture, fuller), TOP)
     assert embedded.obs_man == hm.Normal(2)
 
 

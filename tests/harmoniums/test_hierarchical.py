@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import harmonium as hm
+from harmonium.harmoniums.embedding import embed_observable
 from tests.catalogue import HIERARCHIES
 from tests.compiled import compute
 from tests.numbers import assert_close
@@ -106,7 +107,7 @@ def test_assignments_are_the_most_probable_categories(getkey):
         return (
             jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs),
             (model.assign(point, xs), model.assign(point, xs, batch_size=4)),
-            (model.top_probabilities(point), model.prr_man.weights(model.prior(point))),
+            (hm.top_probabilities(model, point), model.prr_man.weights(model.prior(point))),
         )
 
     probabilities, assigned, weights = compute(infer, getkey())
@@ -139,12 +140,12 @@ def test_a_hierarchy_over_equal_components_is_the_lower_harmonium(getkey):
 @pytest.mark.parametrize("posterior", [DIAGONAL, SCALE], ids=repr)
 def test_restricted_posteriors_refuse_priors_they_cannot_hold(posterior, getkey):
     model = hm.hierarchical_mixture_of_gaussians(3, 2, 2, DIAGONAL, posterior)
-    upper = model.prr_man.embed_observable(hm.IdentityEmbedding(hm.Normal(2)))
+    upper = embed_observable(model.prr_man, hm.IdentityEmbedding(hm.Normal(2)))
 
     @jax.jit
     def parts(first, second):
         lower = model.lwr_hrm.initialize(first)
-        interaction = model.int_man.adopt(lower.interaction)
+        interaction = lower.interaction
         return model.make_likelihood(lower.observable, interaction), upper.initialize(second)
 
     likelihood, prior = parts(getkey(), getkey())

@@ -18,7 +18,7 @@ MODELS = {
     "diagonal": FACTORS,
     "hierarchy": hm.hierarchical_mixture_of_gaussians(4, 2, 3),
     "mixture": hm.Mixture(hm.Normal(4), 3),
-    "analysers": hm.MixtureOf(FACTORS, 3),
+    "analysers": hm.Mixture(FACTORS, 3),
 }
 MASKS = np.array(
     [[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0], [0, 1, 1, 1], [0, 0, 1, 0], [1, 0, 1, 0]], bool

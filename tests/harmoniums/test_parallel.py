@@ -4,6 +4,7 @@ import jax
 import pytest
 
 import harmonium as hm
+from harmonium.harmoniums.embedding import embed_observable
 
 FACTORS = hm.factor_analysis(3, 2)
 
@@ -29,9 +30,9 @@ def test_views_share_their_latent():
 def test_observables_are_embedded_part_by_part(build):
     model = build(FACTORS, FACTORS)
     with pytest.raises(TypeError, match="ProductEmbedding"):
-        model.embed_observable(hm.IdentityEmbedding(model.obs_man))
+        embed_observable(model, hm.IdentityEmbedding(model.obs_man))
     fuller = hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3))
-    embedded = model.embed_observable(hm.ProductEmbedding(fuller, fuller))
+    embedded = embed_observable(model, hm.ProductEmbedding(fuller, fuller))
     assert embedded.obs_man == hm.Product(hm.Normal(3), hm.Normal(3))
 
 
@@ -55,4 +56,6 @@ def test_trees_with_uneven_leaves_are_not_conditioned_on_their_category():
     leaf = hm.Attached(hm.Mixture(hm.Poisson(), 2), hm.PosteriorEmbedding(deep.pst_man))
     model = hm.Parallel(deep, leaf)
     with pytest.raises(TypeError, match="cannot be conditioned on a category"):
-        jax.eval_shape(lambda key: model.condition_on(model.initialize(key), 0), jax.random.key(0))
+        jax.eval_shape(
+            lambda key: hm.condition_on(model, model.initialize(key), 0), jax.random.key(0)
+        )

@@ -1,5 +1,7 @@
 """Observations grouped by what is observed: none is lost, and little is added."""
 
+import functools
+
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -63,7 +65,7 @@ def test_every_observation_is_found_again(n_rows, n_patterns, data):
     bits = np.array([[i & 1, i & 2, i & 4] for i in range(8)], bool)
     mask = bits[np.array(data.draw(choices))]
     xs = _reals(n_rows)
-    patterns = MODEL.group_patterns(np.where(mask, xs, np.nan), mask)
+    patterns = hm.group_observations(MODEL, np.where(mask, xs, np.nan), mask)
     _assert_grouped(patterns, [xs], [mask], [0.0])
     added = _length(patterns) - n_rows
     assert 0 <= 4 * added <= n_rows
@@ -82,37 +84,37 @@ def test_few_patterns_make_few_blocks(counts):
     """Four for each pattern on average, and not more than one besides that is not full."""
     mask = np.repeat(np.eye(3, dtype=bool), counts, axis=0)
     order = np.random.default_rng(1).permutation(len(mask))
-    patterns = MODEL.group_patterns(_reals(len(mask)), mask[order])
+    patterns = hm.group_observations(MODEL, _reals(len(mask)), mask[order])
     assert patterns.shape[0] <= 5 * 3 + 3
     assert patterns.shape[1] == len(mask) // 12
 
 
 def test_one_pattern_and_patterns_that_all_differ():
     xs = _reals(8)
-    whole = MODEL.group_patterns(xs, np.ones((8, 3), bool))
+    whole = hm.group_observations(MODEL, xs, np.ones((8, 3), bool))
     assert whole.shape == (4, 2)
     bits = np.array([[i & 1, i & 2, i & 4] for i in range(8)], bool)
-    apart = MODEL.group_patterns(xs, bits)
+    apart = hm.group_observations(MODEL, xs, bits)
     assert apart.shape == (8, 1)
 
 
 def test_masks_of_unknown_values_are_blocks_by_themselves():
     xs, mask = jnp.asarray(_reals(6)), np.array([[1, 0, 1], [0, 0, 0]] * 3, bool)
-    patterns = jax.jit(MODEL.group_patterns)(xs, mask)
+    patterns = jax.jit(functools.partial(hm.group_observations, MODEL))(xs, mask)
     assert patterns.shape == (6, 1)
     np.testing.assert_array_equal(patterns.slots, np.arange(6))
     _assert_grouped(patterns, [np.asarray(xs)], [mask], [0.0])
     # Known masks are grouped in compiled functions, too.
-    known = jax.jit(lambda xs: MODEL.group_patterns(xs, mask))(xs)
-    assert known.shape == MODEL.group_patterns(xs, mask).shape
-    np.testing.assert_array_equal(known.xs, MODEL.group_patterns(xs, mask).xs)
+    known = jax.jit(lambda xs: hm.group_observations(MODEL, xs, mask))(xs)
+    assert known.shape == hm.group_observations(MODEL, xs, mask).shape
+    np.testing.assert_array_equal(known.xs, hm.group_observations(MODEL, xs, mask).xs)
 
 
 def test_masks_of_any_kind_of_array_are_the_same():
     xs, mask = _reals(5), np.array([[1, 0, 1]] * 3 + [[1, 1, 0]] * 2, bool)
-    first = MODEL.group_patterns(xs, mask)
+    first = hm.group_observations(MODEL, xs, mask)
     for other in (jnp.asarray(mask), mask.tolist(), np.asfortranarray(mask)):
-        second = MODEL.group_patterns(xs, other)
+        second = hm.group_observations(MODEL, xs, other)
         jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
@@ -127,7 +129,7 @@ def test_masks_of_products_and_replicas_are_grouped_together():
         np.where(mask, x, worst)
         for x, mask, worst in zip(xs, masks, (np.nan, 7, -1.0), strict=True)
     )
-    patterns = MIXED.group_patterns(hidden, masks)
+    patterns = hm.group_observations(MIXED, hidden, masks)
     # Gamma distributed numbers are positive: one is harmless, zero is not.
     _assert_grouped(patterns, xs, masks, (0.0, 0, 1.0))
     assert 4 * (_length(patterns) - n_rows) <= n_rows
@@ -140,7 +142,7 @@ def test_grouped_data_count_once_each():
     bits = np.array([[1, 1, 1], [1, 0, 0]], bool)
     mask = bits[[0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 1, 0] * 2]
     mask[-1] = bits[1]
-    patterns, weights = MODEL.group_patterns(xs, mask), 1.0 + np.arange(24)
+    patterns, weights = hm.group_observations(MODEL, xs, mask), 1.0 + np.arange(24)
     assert _length(patterns) > 24  # some only fill
 
     def evaluate(key, patterns, weights, xs, mask):
@@ -168,21 +170,25 @@ def test_grouped_data_count_once_each():
 
 GROUPED = {
     "other observations": (
-        lambda: hm.Mixture(hm.Normal(2), 2).group_patterns(np.ones((3, 2)), np.ones((3, 2), bool)),
+        lambda: hm.group_observations(
+            hm.Mixture(hm.Normal(2), 2), np.ones((3, 2)), np.ones((3, 2), bool)
+        ),
         None,
         ValueError,
         r"truth values of shapes \(N, 3\).*got shape \(3, 2\)",
     ),
     "another structure": (
-        lambda: hm.Mixture(hm.Product(hm.Normal(2), hm.Poisson()), 2).group_patterns(
-            (np.ones((3, 2)), np.ones(3, int)), (np.ones((3, 2), bool), np.ones(3, bool))
+        lambda: hm.group_observations(
+            hm.Mixture(hm.Product(hm.Normal(2), hm.Poisson()), 2),
+            (np.ones((3, 2)), np.ones(3, int)),
+            (np.ones((3, 2), bool), np.ones(3, bool)),
         ),
         None,
         TypeError,
         r"truth values of shapes.*got tuple",
     ),
     "masks beside": (
-        lambda: MODEL.group_patterns(np.ones((3, 3)), np.ones((3, 3), bool)),
+        lambda: hm.group_observations(MODEL, np.ones((3, 3)), np.ones((3, 3), bool)),
         np.ones((3, 3), bool),
         ValueError,
         "pass no `observed` beside them",
@@ -206,7 +212,7 @@ def test_grouped_data_of_another_model_are_refused(name):
 def test_grouped_data_take_the_precision_of_the_point():
     point = jax.eval_shape(MODEL.initialize, jax.random.key(0))
     low = jax.tree.map(lambda leaf: leaf.update(dtype=jnp.float32), point)
-    patterns = MODEL.group_patterns(_reals(3), np.eye(3, dtype=bool))
+    patterns = hm.group_observations(MODEL, _reals(3), np.eye(3, dtype=bool))
     for own, dtype in ((low, jnp.float32), (point, jnp.result_type(float))):
         densities = jax.eval_shape(MODEL.log_observable_densities, own, patterns)
         assert densities.dtype == dtype

@@ -52,13 +52,18 @@ class Given:
         """What a method of the model returns, traced once for all laws of a case."""
         return _call(self.model, method, *arguments)
 
+    @property
+    def data(self) -> Any:
+        """The data of the first few samples of a harmonium."""
+        return self.model.data_of(self.xs)
+
     @functools.cached_property
     def log_densities(self) -> Any:
         return self.call("log_densities", self.point, self.xs)
 
     @functools.cached_property
     def log_observable_densities(self) -> Any:
-        return self.call("log_observable_densities", self.point, self.xs.observable)
+        return self.call("log_observable_densities", self.point, self.data)
 
     @functools.cached_property
     def to_natural(self) -> Any:
@@ -119,7 +124,7 @@ def start(model: Any) -> tuple:
     observables = None
     if is_conjugated(model):
         others = sample(model, 3, _row(points, 1))
-        observables = jax.tree.map(lambda leaf: leaf[:N_DATA], others.observable)
+        observables = jax.tree.map(lambda leaf: leaf[:N_DATA], model.data_of(others))
     weights = jnp.linspace(0.5, 2.0, N_DATA)
     return points, jax.vmap(model.to_mean)(points), draws, observables, weights
 
@@ -230,7 +235,9 @@ NUMERICAL = (
     "hierarchy_2_posterior_scale",
 )
 SOLVED = (
-    *names_where(lambda m: not is_conjugated(m) or (m.is_closed_form and m.is_symmetric)),
+    *names_where(
+        lambda m: not is_conjugated(m) or (m.has_closed_form_likelihood and m.is_symmetric)
+    ),
     *NUMERICAL,
 )
 SOLVED_KINDS = [name for name in SOLVED if name not in VARIATIONS]

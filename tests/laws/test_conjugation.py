@@ -70,7 +70,9 @@ def _standard_moments(given):
     for level, marginal in _levels(given.model, given.standard):
         stacked = isinstance(level, hm.Hierarchical)
         prior = level.prr_man.to_mean(level.prior(marginal))
-        lower, latent = (level.lwr_hrm, prior.observable) if stacked else (level, prior)
+        lower, latent = level, prior
+        if stacked:
+            lower, latent = level.lwr_hrm, level.prr_lens.project(prior)
         for _, own in _normals(lower, latent):
             structure, n = own.manifold.covariance_structure, own.manifold.data_dim
             second = structure.dense(structure.matrix_from_moment(own.shape, n), n)
@@ -110,7 +112,7 @@ def test_standardised_latents_have_zero_mean_and_unit_covariance(case, found):
 
 
 def _standardised(given):
-    densities = given.call("log_observable_densities", given.standard, given.xs.observable)
+    densities = given.call("log_observable_densities", given.standard, given.data)
     again = given.call("standardize", given.standard)
     return densities, given.log_observable_densities, again, given.standard
 
@@ -122,13 +124,13 @@ def test_standardising_leaves_the_observables_as_they_are(case, found):
     case.close(again, standard, 3e3)
 
 
-QUADRATIC = names_where(lambda model: is_conjugated(model) and model.is_quadratic)
+QUADRATIC = names_where(lambda model: is_conjugated(model) and model.is_jointly_gaussian)
 
 
 def _with_condensed(given):
     """Densities and a step of EM with the data themselves, and with fewer in their place."""
     whole = given.observables, given.weights
-    few = given.model.condense(*whole)
+    few = hm.condense(given.model, *whole)
 
     def both(method, *points):
         return [[given.call(method, p, *data) for p in points] for data in (few, whole)]
@@ -146,7 +148,7 @@ def test_a_condensed_sample_has_the_same_likelihood_and_the_same_em_step(case, f
 
 
 def _condensed(given):
-    return given.model.condense(given.observables, given.weights)
+    return hm.condense(given.model, given.observables, given.weights)
 
 
 @over([name for name in CONJUGATED_KINDS if name not in QUADRATIC], _condensed)
@@ -195,7 +197,7 @@ def _images(given):
     model = given.model
     harmonium = is_conjugated(model)
     method = "log_observable_densities" if harmonium else "log_densities"
-    xs = given.xs.observable if harmonium else given.xs
+    xs = given.data if harmonium else given.xs
     before = given.log_observable_densities if harmonium else given.log_densities
     shift = np.linspace(-1.0, 0.7, xs.shape[1]).astype(given.dtype)
     scales = [None if a is None else a.astype(given.dtype) for a in _scales(model)]
@@ -209,8 +211,7 @@ def _images(given):
 
 
 def _can_be_scaled(model):
-    nested = is_conjugated(model) and is_conjugated(model.obs_man)  # which observes joints
-    return _observable_normal(model) is not None and not nested
+    return _observable_normal(model) is not None
 
 
 @over(names_where(_can_be_scaled, KINDS), _images)

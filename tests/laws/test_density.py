@@ -48,8 +48,12 @@ def _factors(given):
     def one(x):
         likelihood = model.obs_man.log_density(model.likelihood_at(point, x.latent), x.observable)
         prior = model.prr_man.log_density(model.prior(point), x.latent)
-        posterior = model.pst_man.log_density(model.posterior_at(point, x.observable), x.latent)
-        marginal = given.call("log_observable_density", point, x.observable)
+        # Of an observation that is a joint itself all is given here.
+        given_all, _ = model.condition(point, x.observable, None)
+        posterior = model.pst_man.log_density(given_all, x.latent)
+        evidence = model.evidence(point, hm.Joint(x.observable, None))
+        measure = model.obs_man.log_base_measure(x.observable)
+        marginal = evidence - model.log_partition_function(point) + measure
         return likelihood + prior, marginal + posterior
 
     return given.log_densities, *jax.vmap(one)(given.xs)
@@ -198,8 +202,8 @@ def _assert_total(case, log_densities, weights):
 
 
 def _observable_grid(case):
-    step = 0.25 if _numbers(case.model.obs_man) <= 2 else 0.4
-    return _grid(case.model.obs_man, case.draws.observable, step)
+    family, data = case.model.data_man, case.model.data_of(case.draws)
+    return _grid(family, data, 0.25 if _numbers(family) <= 2 else 0.4)
 
 
 def _observable_densities(given, nodes, weights):
@@ -207,7 +211,7 @@ def _observable_densities(given, nodes, weights):
 
 
 @over(
-    names_where(lambda model: is_conjugated(model) and _numbers(model.obs_man) <= 3),
+    names_where(lambda model: is_conjugated(model) and _numbers(model.data_man) <= 3),
     _observable_densities,
     inputs=_observable_grid,
 )
@@ -216,7 +220,7 @@ def test_observable_densities_integrate_to_one(case, found):
 
 
 def _batch_and_one_by_one(given):
-    point, xs = given.point, given.xs.observable
+    point, xs = given.point, given.data
     one_by_one = jax.vmap(lambda x: given.call("log_observable_density", point, x))(xs)
     average = given.call("average_log_observable_density", point, xs, given.weights)
     return given.log_observable_densities, one_by_one, average

@@ -12,6 +12,7 @@ from tests.laws.cases import (
     GENERIC_CONJUGATED,
     SOLVED_KINDS,
     SOLVED_OR_KINDS,
+    names_where,
     over,
 )
 
@@ -58,7 +59,7 @@ def _averages(given):
     found = model.expectation(given.point, xs, given.weights)
     means = jax.vmap(lambda x: given.call("posterior_statistics", given.point, x))(xs)
     densities = jax.vmap(lambda x: given.call("log_observable_density", given.point, x))(xs)
-    densities = densities - jax.vmap(model.obs_man.log_base_measure)(xs)
+    densities = densities - jax.vmap(model.data_man.log_base_measure)(xs)
     average = jax.tree.map(lambda leaf: jnp.tensordot(shares, leaf, axes=1), means)
     return found, (average, shares @ densities)
 
@@ -80,6 +81,8 @@ def _joint_statistics(given):
     return hm.dot(given.other, statistics), hm.dot(latent, posterior) + rest
 
 
-@over(CONJUGATED_KINDS, _joint_statistics)
+@over(
+    names_where(lambda model: model.data_man == model.obs_man, CONJUGATED_KINDS), _joint_statistics
+)
 def test_posterior_statistics_pair_as_products_of_statistics_and_posterior_means(case, found):
     case.close(*found, 1e3)

@@ -1,7 +1,5 @@
 """The evidence: one function of what is observed, from nothing to everything."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 
@@ -29,7 +27,7 @@ def test_evidence_goes_from_the_log_partition_function_to_the_energy(case, found
 def _masks(given):
     """By masks that show all, or nothing, and by saying so."""
     model, point = given.model, given.point
-    family, x = model.obs_man, _one(given.observables)
+    family, x = model.obs_man, _one(given.xs.observable)
     masks = [jax.tree.map(lambda form, v=v: jnp.full(form.shape, v), family.mask) for v in (1, 0)]
     shown, hidden = (jax.tree.map(lambda leaf: leaf.astype(bool), mask) for mask in masks)
     own = point.observable
@@ -51,23 +49,3 @@ def _masks(given):
 @over(CONJUGATED_KINDS, _masks)
 def test_masks_that_show_all_or_nothing_say_so(case, found):
     case.close(*found, 1e3)
-
-
-def _bayes(given):
-    """p(x, z) = p(x) p(z | x) = p(z) p(x | z), with the normalised densities of each."""
-    model, point, x = given.model, given.point, _one(given.xs)
-    prior, posterior = model.prior(point), model.posterior_at(point, x.observable)
-    likelihood = model.likelihood_at(point, x.latent)
-    observable = given.call("log_observable_density", point, x.observable)
-    return (
-        given.call("log_density", point, x),
-        observable + model.pst_man.log_density(posterior, x.latent),
-        model.prr_man.log_density(prior, x.latent)
-        + model.obs_man.log_density(likelihood, x.observable),
-    )
-
-
-@over(CONJUGATED_KINDS, _bayes)
-def test_joint_densities_factorise_both_ways(case, found):
-    for first, second in itertools.combinations(found, 2):
-        case.close(first, second, 1e4)

@@ -33,8 +33,8 @@ def _observable_densities(model, point, xs):
 
 
 def _marginal_densities(given):
-    family, marginal = given.model.observable_distribution(given.point)
-    found = _observable_densities(family, marginal, given.xs.observable)
+    family, marginal = hm.observable_distribution(given.model, given.point)
+    found = _observable_densities(family, marginal, given.data)
     return found, given.log_observable_densities
 
 
@@ -54,17 +54,17 @@ def test_the_marginal_distribution_has_the_density_of_the_observables(case, foun
 
 def _conditional_densities(given):
     """Those given each category, weights of categories, and what these make by Bayes' rule."""
-    model, point, xs = given.model, given.point, given.xs.observable
+    model, point, xs = given.model, given.point, given.data
 
     def one(component):  # the model does not depend on which
-        conditioned, own = model.condition_on(point, component)
-        if conditioned == model.obs_man:  # no latents are left
-            return conditioned.log_densities(own, xs)
-        return conditioned.log_observable_densities(own, xs)
+        conditioned, own = hm.condition_on(model, point, component)
+        if is_conjugated(conditioned):
+            return conditioned.log_observable_densities(own, xs)
+        return conditioned.log_densities(own, xs)  # no latents are left
 
     densities = jax.vmap(one)(jnp.arange(_top(model)))
     posteriors = jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
-    weights = model.top_probabilities(point)
+    weights = hm.top_probabilities(model, point)
     return densities, weights, given.log_observable_densities, posteriors
 
 
@@ -107,9 +107,9 @@ def test_transposed_models_have_the_same_joint_and_both_marginals(case, found):
 
 def _divergences(given):
     """Of observables from the second point, from the point itself, and of joints; log ratios."""
-    xs = given.draws.observable
+    xs = given.model.data_of(given.draws)
     divergences = [
-        given.call("observable_relative_entropy", given.point, q)
+        hm.observable_relative_entropy(given.model, given.point, q)
         for q in (given.other, given.point)
     ]
     points = given.point, given.other

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import harmonium as hm
-from tests.laws.cases import CONJUGATED_KINDS, is_conjugated, over
+from tests.laws.cases import CONJUGATED_KINDS, over
 
 
 def _constant(family, value):
@@ -40,9 +40,7 @@ def _alternatives(family, x):
 
 def _masks(family, x):
     """Everything observed, nothing, and all but the first part, which can be integrated."""
-    masks = [_constant(family, True), _constant(family, False)]
-    if not is_conjugated(family):
-        masks.append(_alternatives(family, x)[2])
+    masks = _constant(family, True), _constant(family, False), _alternatives(family, x)[2]
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *masks)
 
 
@@ -52,12 +50,12 @@ def _of_masks(model, point, x):
     def one(mask):
         rows, masks = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (x, mask))
         statistics, evidence = model.expectation(point, rows, observed=masks)
-        shown = model.obs_man.conceal(x, mask)
-        measure = model.obs_man.log_partial_measure(shown, mask)
+        shown = model.data_man.mask_out(x, mask)
+        measure = model.data_man.log_partial_measure(shown, mask)
         density = model.log_observable_density(point, x, mask)
         return density, model.posterior_at(point, x, mask), statistics, evidence + measure
 
-    return jax.vmap(one)(_masks(model.obs_man, x))
+    return jax.vmap(one)(_masks(model.data_man, x))
 
 
 def _expected(given, x):
@@ -66,9 +64,7 @@ def _expected(given, x):
     posterior = model.pst_prr_emb.embed(model.posterior_at(point, x))
     complete = density, posterior, given.call("posterior_statistics", point, x)
     results = [complete, (jnp.zeros_like(density), model.prior(point), given.mean)]
-    if is_conjugated(model.obs_man):
-        return results
-    values, weights, _ = _alternatives(model.obs_man, x)
+    values, weights, _ = _alternatives(model.data_man, x)
     logs = model.log_observable_densities(point, values)
     logs = logs + jnp.asarray(weights, logs.dtype)
     total = jax.nn.logsumexp(logs)

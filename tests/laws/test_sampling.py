@@ -62,4 +62,4 @@ def _observable_sample(given):
 
 @over(GENERIC_CONJUGATED, _observable_sample)
 def test_observable_samples_are_those_of_the_joint(case, found):
-    case.close(found, case.draws.observable, 1e2)
+    case.close(found, case.model.data_of(case.draws), 1e2)

@@ -77,7 +77,7 @@ def test_densities_are_the_same_in_chunks(case, found):
 
 
 def _observable_densities(given):
-    xs = given.xs.observable
+    xs = given.data
     found = given.model.log_observable_densities(given.point, xs, batch_size=CHUNK)
     return found, given.log_observable_densities
 

@@ -187,7 +187,7 @@ def read_chain(model: Any, point: Any) -> Chain:
         levels = []
         for own in models[:-1]:
             lower = own.lwr_hrm
-            interaction = lower.int_man.adopt(point.interaction)
+            interaction = point.interaction
             lower_point = lower.point(point.observable, interaction, lower.pst_man.zeros())
             noise = lower.obs_man.covariance(point.observable)
             offset = lower.obs_man.mean(point.observable)

@@ -96,7 +96,7 @@ def test_posterior_probabilities_are_those_of_bayes_by_enumeration(name):
 
     def infer(point, xs):
         probabilities = jax.vmap(lambda x: model.posterior_probabilities(point, x))(xs)
-        return probabilities, model.assign(point, xs), model.top_probabilities(point)
+        return probabilities, model.assign(point, xs), hm.top_probabilities(model, point)
 
     probabilities, assigned, weights = compute(infer, point, xs)
     mixture = dense.observable(model, point)
@@ -157,7 +157,7 @@ def test_from_levels_of_a_restricted_posterior_reads_back_and_refuses_a_misfit()
 
     @jax.jit
     def read_back(point):
-        interaction = model.lwr_hrm.int_man.adopt(point.interaction)
+        interaction = point.interaction
         lower = model.lwr_hrm.point(point.observable, interaction, model.lwr_hrm.pst_man.zeros())
         again = model.from_levels(lower, model.prior(point))
         # Components without correlations, whose posterior would have some.

@@ -30,7 +30,7 @@ def fit(model, xs, max_steps=20_000):
 
     Returns the average log density, and the offset, the noise and the loadings.
     """
-    ys, weights = model.condense(xs)
+    ys, weights = hm.condense(model, xs)
     start = model.initialize_from_sample(jax.random.key(0), xs)
 
     def step(state):
@@ -119,7 +119,7 @@ def test_condensed_steps_are_steps_on_the_data():
     point = dense.random_point(model, seed=62)
 
     def both(point, xs, weights):
-        ys, ws = model.condense(xs, weights)
+        ys, ws = hm.condense(model, xs, weights)
         steps, likelihoods = (
             [f(point, data, w) for data, w in ((xs, weights), (ys, ws))]
             for f in (model.expectation_maximization, model.average_log_observable_density)

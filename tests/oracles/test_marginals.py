@@ -7,6 +7,7 @@ import pytest
 from scipy import integrate, linalg, special, stats
 
 import harmonium as hm
+from harmonium.harmoniums.latents import top_marginal
 from tests.catalogue import CATALOGUE
 from tests.compiled import compute
 from tests.oracles import dense
@@ -16,7 +17,7 @@ KEY = jax.random.key(0)
 
 def observable_moments(model, point):
     """Weights, means and covariances of the marginal, a normal or a mixture of normals."""
-    family, marginal = model.observable_distribution(point)
+    family, marginal = hm.observable_distribution(model, point)
     if isinstance(family, hm.Normal):
         return jnp.ones(1), family.mean(marginal)[None], family.covariance(marginal)[None]
     components, normal = family.components(marginal), family.obs_man
@@ -54,8 +55,8 @@ def test_a_chain_given_its_category_is_one_component_of_the_dense_joint(name):
     expected = joint.component_log_densities(xs) - np.log(joint.weights)
 
     def density(point, component):
-        conditioned, own = model.condition_on(point, component)
-        assert conditioned.top_marginal(own) is None
+        conditioned, own = hm.condition_on(model, point, component)
+        assert top_marginal(conditioned, own) is None
         return conditioned.log_observable_densities(own, xs)
 
     found = compute(jax.vmap(density, (None, 0)), point, np.arange(expected.shape[1]))
@@ -79,15 +80,12 @@ def trees():
 
 def joined(side_by_side, own):
     """The likelihood of harmoniums side by side, from those of the parts."""
-    blocks = zip(side_by_side.int_man.maps, own, strict=True)
     return side_by_side.make_likelihood(
         hm.ProductPoint(
             tuple(o.observable for o in own), side_by_side.obs_man, hm.Coordinates.NATURAL
         ),
-        hm.BlockMapPoint(
-            tuple(block.adopt(o.interaction) for block, o in blocks),
-            side_by_side.int_man,
-            hm.Coordinates.NATURAL,
+        hm.ProductPoint(
+            tuple(o.interaction for o in own), side_by_side.int_man, hm.Coordinates.NATURAL
         ),
     )
 
@@ -100,7 +98,7 @@ def test_the_marginal_of_views_is_normal_in_the_joined_vector():
     def marginal_moments():
         prior = hm.Normal(2).from_mean_covariance(mean, covariance)
         point = model.join_conjugated(joined(model, likelihoods()), prior)
-        assert model.observable_distribution(point)[0] == hm.Normal(5)
+        assert hm.observable_distribution(model, point)[0] == hm.Normal(5)
         return observable_moments(model, point)
 
     _, found_mean, found_covariance = compute(marginal_moments)
@@ -131,12 +129,12 @@ def test_the_marginal_of_a_tree_is_a_mixture_of_normals_in_the_joined_vector():
         prior = hm.Categorical(2).from_probabilities(weights)
         upper = views.join_conjugated(joined(views, roots), prior)
         likelihood = joined(branches, likelihoods())
-        interaction = model.int_man.adopt(likelihood.interaction)
+        interaction = likelihood.interaction
         likelihood = model.make_likelihood(likelihood.observable, interaction)
         point = model.join_conjugated(likelihood, upper)
-        assert model.observable_distribution(point)[0] == hm.Mixture(hm.Normal(5), 2)
+        assert hm.observable_distribution(model, point)[0] == hm.Mixture(hm.Normal(5), 2)
         # Given the category, the branches are independent.
-        conditioned, given = model.condition_on(point, 1)
+        conditioned, given = hm.condition_on(model, point, 1)
         assert conditioned == branches
         second = conditioned.prior(given).components[1]
         return observable_moments(model, point), conditioned.pst_man.parts[1].mean(second)
@@ -211,10 +209,10 @@ def test_the_divergence_of_linear_gaussian_models_is_that_of_dense_normals():
     other = dense.random_point(small, 3)
 
     def divergences(first, second, other):
-        estimate = small.estimate_observable_relative_entropy(KEY, first, other, 4000)
+        estimate = hm.estimate_observable_relative_entropy(KEY, small, first, other, 4000)
         return (
-            small.observable_relative_entropy(first, second, large),
-            small.observable_relative_entropy(first, other),
+            hm.observable_relative_entropy(small, first, second, large),
+            hm.observable_relative_entropy(small, first, other),
             estimate,
         )
 
@@ -253,7 +251,7 @@ def _quadrature_divergence(first, second):
 def test_the_estimated_divergence_of_mixtures_is_that_of_quadrature():
     def estimate(key):
         (model, first), (other, second) = _normals(*FIRST), _normals(*SECOND)
-        return model.estimate_observable_relative_entropy(key, first, second, 500, other)
+        return hm.estimate_observable_relative_entropy(key, model, first, second, 500, other)
 
     found, errors = compute(lambda: jax.vmap(estimate)(jax.random.split(KEY, 400)))
     expected = _quadrature_divergence(FIRST, SECOND)
@@ -269,7 +267,9 @@ def test_gradients_of_the_estimated_divergence_are_those_of_quadrature():
     def estimate(means, key):
         model, first = _normals(means[:2], FIRST[1], FIRST[2])
         other, second = _normals(means[2:], *SECOND[1:])
-        return model.estimate_observable_relative_entropy(key, first, second, 500, other).estimate
+        return hm.estimate_observable_relative_entropy(
+            key, model, first, second, 500, other
+        ).estimate
 
     means = np.concatenate([FIRST[0], SECOND[0]])
 
@@ -300,7 +300,7 @@ def test_the_estimated_divergence_of_counts_is_that_of_enumeration():
         rates = jax.vmap(hm.Poisson().unravel)(jnp.log(jnp.array([[1.0], [5.0]])))
         first = model.from_components(rates, [0.3, 0.7])
         second = other.from_components([other.obs_man.unravel(jnp.array([-0.4]))], [1.0])
-        return model.estimate_observable_relative_entropy(KEY, first, second, 20_000, other)
+        return hm.estimate_observable_relative_entropy(KEY, model, first, second, 20_000, other)
 
     estimate, error = compute(estimated)
     assert abs(estimate - expected) < 5 * error
@@ -312,6 +312,6 @@ def test_a_divergence_from_what_is_impossible_is_infinite():
 
     def estimated():
         first, second = model.initialize(KEY), other.initialize(KEY)
-        return model.estimate_observable_relative_entropy(KEY, first, second, 500, other)
+        return hm.estimate_observable_relative_entropy(KEY, model, first, second, 500, other)
 
     assert compute(estimated) == hm.Estimate(np.inf, np.inf)

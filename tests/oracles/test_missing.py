@@ -123,7 +123,7 @@ def fit(model, xs, observed, n_steps, n_starts=3):
     filled = np.where(observed, xs, np.nanmean(np.where(observed, xs, np.nan), axis=0))
 
     def run(key):
-        patterns = model.group_patterns(np.where(observed, xs, np.nan), observed)
+        patterns = hm.group_observations(model, np.where(observed, xs, np.nan), observed)
 
         def step(point, _):
             density = model.average_log_observable_density(point, patterns)

@@ -12,9 +12,9 @@ FACTORS = hm.factor_analysis(4, 2)
 NOISE = hm.LocationEmbedding(FACTORS.obs_man)
 # What components may share: nothing, the noise, the noise and the loadings.
 SHARING = {
-    "nothing": hm.MixtureOf(FACTORS, 3),
-    "noise": hm.MixtureOf(FACTORS, 3, NOISE),
-    "regression": hm.MixtureOf(FACTORS, 3, NOISE, shares_interaction=True),
+    "nothing": hm.Mixture(FACTORS, 3),
+    "noise": hm.Mixture(FACTORS, 3, hm.free_parameters(FACTORS, NOISE)),
+    "regression": hm.Mixture(FACTORS, 3, hm.free_parameters(FACTORS, NOISE, True)),
 }
 
 
@@ -43,8 +43,9 @@ def test_densities_and_posteriors_are_those_of_a_dense_mixture():
 
     def evaluate():
         point = model.from_components(jax.vmap(analysis)(*parameters), weights)
-        posteriors = jax.vmap(lambda x: model.posterior_at(point, x))(xs[:3])
-        components = jax.vmap(model.pst_man.components)(posteriors)
+        own = model.components(point)
+        given = jax.vmap(FACTORS.posterior_at, (0, None))
+        components = jax.vmap(lambda x: given(own, x))(xs[:3])
         return {
             "weights": model.weights(point),
             "densities": model.log_observable_densities(point, xs),
@@ -147,10 +148,9 @@ def test_em_equals_numpy(sharing):
 
         point = model.from_components(jax.vmap(analysis)(*parameters[:-1]), parameters[-1])
         point, likelihoods = jax.lax.scan(step, point, None, 8)
-        prior = model.prior(point)
-        components, normal = model.prr_man.components(prior), FACTORS.prr_man
+        components, normal = jax.vmap(FACTORS.prior)(model.components(point)), FACTORS.prr_man
         moments = jax.vmap(normal.mean)(components), jax.vmap(normal.covariance)(components)
-        return likelihoods, moments, model.prr_man.to_mean(prior).observable
+        return likelihoods, moments, model.to_mean(point).observable.latent
 
     likelihoods, (means, covariances), latents = compute(fit)
     for likelihood in likelihoods:
@@ -166,7 +166,7 @@ def test_em_equals_numpy(sharing):
 
 
 def test_one_component_is_the_harmonium():
-    model = hm.MixtureOf(FACTORS, 1)
+    model = hm.Mixture(FACTORS, 1)
     xs = np.random.default_rng(2).normal(size=(50, 4))
 
     def densities():

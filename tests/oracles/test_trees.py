@@ -21,7 +21,6 @@ def vectors(*dims):
 
 def read_linear(part, observable, interaction):
     """Loadings, offset and dense noise of a linear Gaussian part of a model."""
-    interaction = part.int_man.adopt(interaction)
     own = part.point(observable, interaction, part.pst_man.zeros())
     noise = part.obs_man.covariance(observable)
     if noise.ndim < 2:
@@ -44,7 +43,7 @@ def test_views_of_one_normal_latent_are_a_dense_normal():
 
     def evaluate(key):
         point = model.initialize(key)
-        parts = model.harmoniums, point.observable.components, point.interaction.blocks
+        parts = model.harmoniums, point.observable.components, point.interaction.components
         prior = model.prior(point)
         posterior = model.posterior_at(point, (xs[0][0], xs[1][0]))
         priors, posteriors = (
@@ -74,11 +73,6 @@ def mirrored(manifold, point):
         case hm.ProductPoint():
             components = tuple(map(mirrored, manifold.parts, point.components[::-1]))
             return hm.ProductPoint(components, manifold, point.coordinates)
-        case hm.BlockMapPoint():
-            blocks = tuple(map(mirrored, manifold.maps, point.blocks[::-1]))
-            return hm.BlockMapPoint(blocks, manifold, point.coordinates)
-        case hm.LinearMapPoint():
-            return manifold.adopt(point)
         case _:
             return point
 
@@ -117,19 +111,19 @@ def test_a_tree_of_depth_three_is_a_mixture_of_dense_normals(posterior):
     ]
     mixtures = [hm.Mixture(z, k) for z in latents]
     model = hm.stack(hm.Beside(*leaves), hm.Parallel(*mixtures))
-    upper, lower = model.prr_upr_hrm, model.lwr_hrm
+    upper = model.prr_upr_hrm
     xs = vectors(*dims)
 
     def evaluate(key):
         point = model.initialize(key)
         prior = model.prior(point)
-        blocks = lower.int_man.adopt(point.interaction).blocks
+        blocks = point.interaction.components
         linear = list(map(read_linear, leaves, point.observable.components, blocks))
         components = []
         for i, view in enumerate(upper.harmoniums):
-            interaction = view.int_man.adopt(prior.interaction.blocks[i])
+            interaction = prior.interaction.components[i]
             likelihood = view.make_likelihood(prior.observable.components[i], interaction)
-            own = jax.vmap(view.lkl_man.apply, (None, 0))(likelihood, jnp.arange(k))
+            own = jax.vmap(view.observable_at, (None, 0))(likelihood, jnp.arange(k))
             components.append(
                 (jax.vmap(view.obs_man.mean)(own), jax.vmap(view.obs_man.covariance)(own))
             )
@@ -171,9 +165,9 @@ def bushy(root):
 
 def read_bushy(model, point):
     """The linear map from all latents to all observables, with offset and noise."""
-    pairs = zip(point.observable.components, point.interaction.blocks, strict=True)
+    pairs = zip(point.observable.components, point.interaction.components, strict=True)
     branches = [
-        join_linear(map(read_linear, branch.harmoniums, own.components, block.blocks))
+        join_linear(map(read_linear, branch.harmoniums, own.components, block.components))
         for branch, (own, block) in zip(model.lwr_hrm.harmoniums, pairs, strict=True)
     ]
     return join_linear(branches, block_diag)
@@ -182,7 +176,7 @@ def read_bushy(model, point):
 def read_root(upper, prior):
     """Weights, and means and covariances of all latents, for each state of the root."""
     views = upper.harmoniums
-    parts = prior.observable.components, prior.interaction.blocks
+    parts = prior.observable.components, prior.interaction.components
     root = upper.prior(prior)
     if isinstance(upper.pst_man, hm.Normal):
         loadings, offset, noise = join_linear(map(read_linear, views, *parts))
@@ -190,7 +184,7 @@ def read_root(upper, prior):
         moments = loadings @ mean + offset, loadings @ covariance @ loadings.T + noise
         return jnp.ones(1), [moments]
     states = [
-        view.components(view.point(own, view.int_man.adopt(block), view.pst_man.zeros()))
+        view.components(view.point(own, block, view.pst_man.zeros()))
         for view, own, block in zip(views, *parts, strict=True)
     ]
     moments = []
@@ -248,10 +242,10 @@ def test_a_leaf_that_hangs_from_the_root_beside_a_branch(posterior):
         point = model.initialize(key)
         turned = swapped.log_observable_densities(mirrored_once(swapped, point), (counts, xs))
         densities = model.log_observable_densities(point, (xs, counts)), turned
-        own, blocks = point.observable.components, point.interaction.blocks
+        own, blocks = point.observable.components, point.interaction.components
         prior = model.prior(point)
         normals = upper.components(prior)
-        poissons = count.point(own[1], count.int_man.adopt(blocks[1]), count.pst_man.zeros())
+        poissons = count.point(own[1], blocks[1], count.pst_man.zeros())
         states = (
             upper.weights(prior),
             jax.vmap(upper.obs_man.mean)(normals),
@@ -285,7 +279,7 @@ def test_leaves_at_three_depths_below_a_normal_root():
     def evaluate(key):
         point = model.initialize(key)
         triples = list(
-            map(read_linear, leaves, point.observable.components, point.interaction.blocks)
+            map(read_linear, leaves, point.observable.components, point.interaction.components)
         )
         # The latents (y, z, t): y given z, z given t, and t.
         prior = model.prior(point)

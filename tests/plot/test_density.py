@@ -158,7 +158,7 @@ def test_ellipses_of_a_hierarchy_are_those_of_its_observables():
 
     def point_and_covariances():
         params = model.initialize(KEY)
-        mixture, marginal = model.observable_distribution(params)
+        mixture, marginal = hm.observable_distribution(model, params)
         return params, jax.vmap(mixture.obs_man.covariance)(mixture.components(marginal))
 
     params, covariances = compute(point_and_covariances)

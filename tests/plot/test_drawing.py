@@ -58,7 +58,7 @@ def _nodes(roots):
         (
             "mixture_of_one_noise",
             """
-            MixtureOf, 20 parameters
+            Mixture, 20 parameters
               k: Categorical(2)
                 z: Normal(1, PositiveDefinite())
                   x: Normal(3, Diagonal()) given z and k, 6 of 9 parameters differ
@@ -67,10 +67,10 @@ def _nodes(roots):
         (
             "mixture_of_hierarchies",
             """
-            MixtureOf, 23 parameters
+            Mixture, 23 parameters
               k₂: Categorical(2)
                 k₁: Categorical(2)
-                  z: Normal(1, PositiveDefinite()) given k₂ and k₁
+                  z: Normal(1, PositiveDefinite()) given k₁ and k₂
                     x: Normal(2, Diagonal()) given z and k₂
             """,
         ),

@@ -23,7 +23,7 @@ def known():
         params = MODEL.initialize(KEY)
         xs = MODEL.observable_sample(KEY, params, (30,))
         lower = MODEL.lwr_hrm
-        interaction = lower.int_man.adopt(params.interaction)
+        interaction = params.interaction
         alone = lower.point(params.observable, interaction, lower.pst_man.zeros())
         return {
             "params": params,

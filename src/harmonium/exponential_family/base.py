@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
+from harmonium.exponential_family.affine import push_forward
 from harmonium.exponential_family.checks import all_finite, check_weights, require
 from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.evidence import sum_statistics, value_and_mean
 from harmonium.exponential_family.form import check_form, float_dtype
-from harmonium.exponential_family.latent import Latent
+from harmonium.exponential_family.mask import check_mask
 from harmonium.geometry.manifold import Manifold
-from harmonium.geometry.matrix import invert_affine
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
 
 BATCH_SIZE = 16_384
@@ -35,6 +35,19 @@ class ExponentialFamily(Manifold):
 
         Its dtypes say whether numbers are real (`float`) or integers (`int`), no more.
         """
+
+    @property
+    def data_man(self) -> Any:
+        """The manifold of the data: of what is no latent in an observation. A hook, itself."""
+        return self
+
+    def as_observation(self, data: Any) -> Any:
+        """The observation with these data (or masks), and `None` for latents; a hook."""
+        return data
+
+    def data_of(self, x: Any) -> Any:
+        """What of an observation is no latent; a hook."""
+        return x
 
     @abstractmethod
     def in_support(self, x: Any) -> Bool[Array, ""]:
@@ -60,23 +73,6 @@ class ExponentialFamily(Manifold):
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         r"""The log base measure $\log h(x)$ of one observation; -inf outside the support."""
 
-    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The natural point of $y$, where $x = B y + c$ and the given point is that of $x$.
-
-        The affine action on natural parameters: linear in them, and free of inverses. A performance
-        hook of the families of real vectors and of models that observe them.
-
-        **Arguments:**
-
-        - `point`: natural, the distribution of $x$.
-        - `scale`: $B$, of a shape that the covariance structure admits; `None` for the identity.
-        - `shift`: $c$; `None` for zero.
-
-        **Raises:** `TypeError` if observations are not real vectors, `ValueError` for a scale that
-        would leave the family.
-        """
-        raise TypeError(f"observations of {self} cannot be scaled and shifted.")
-
     def push_forward(self, point: Natural, scale: Any, shift: Any) -> Natural:
         r"""The natural point of $x' = A x + b$, where the given point is that of $x$.
 
@@ -90,13 +86,7 @@ class ExponentialFamily(Manifold):
         **Raises:** `TypeError` if observations are not real vectors, `ValueError` for a scale that
         would leave the family.
         """
-        result = self.substitute(point, *invert_affine(scale, shift))
-        return require(
-            result,
-            all_finite(result),
-            f"{self} can't be pushed forward by this map: the scale must be invertible, and it and "
-            "the shift finite.",
-        )
+        return push_forward(self, point, scale, shift)
 
     def average_sufficient_statistic(
         self, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
@@ -160,7 +150,7 @@ class ExponentialFamily(Manifold):
         )
 
 
-class Differentiable(ExponentialFamily, Latent):
+class Differentiable(ExponentialFamily):
     r"""A family whose log partition function is at hand, so that densities and duality are, too.
 
     All else is derived from one function, the *evidence* of what is observed of a variable,
@@ -373,7 +363,7 @@ class Differentiable(ExponentialFamily, Latent):
         return jax.ShapeDtypeStruct((), bool)
 
     @property
-    def harmless(self) -> Any:
+    def placeholder(self) -> Any:
         """An observation to stand where nothing is observed; a hook, zeros by default."""
         return jax.tree.map(lambda form: np.zeros(form.shape), self.observation)
 
@@ -381,13 +371,24 @@ class Differentiable(ExponentialFamily, Latent):
         """What is observed of `x`, and the rest from another observation; a hook."""
         return jax.tree.map(lambda a, b: jnp.where(observed, a.astype(b.dtype), b), x, other)
 
-    def conceal(self, x: Any, observed: Any) -> Any:
-        """An observation with something harmless in the place of what is not observed."""
-        other = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), x, self.harmless)
+    def mask_out(self, x: Any, observed: Any) -> Any:
+        """An observation with a placeholder for what is not observed."""
+        other = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), x, self.placeholder)
         return self.fill(x, observed, other)
 
+    def check_partial(self, x: Any, observed: Any, like: Point | None = None) -> tuple[Any, Any]:
+        """One observation, of which a mask tells what is observed, checked and masked out.
+
+        **Raises:** as `check_form`, and for masks of another form.
+        """
+        x = self.check_form(x, batch=False, like=like)
+        if observed is None:
+            return x, None
+        observed = check_mask(self, observed, batch=False)
+        return self.mask_out(x, observed), observed
+
     def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
-        """The log base measure of what is observed, given a concealed observation (a hook)."""
+        """The log base measure of what is observed, given a masked observation (a hook)."""
         return jnp.where(observed, self.log_base_measure(x), 0)
 
     def expected_observation(self, point: Mean) -> Any:

@@ -1,6 +1,7 @@
 """Outlines of models: their variables as trees, from the latents at the top to what is observed."""
 
 import dataclasses
+import functools
 import itertools
 from typing import Any, NamedTuple
 
@@ -55,6 +56,30 @@ class Node(NamedTuple):
     children: tuple[Any, ...]
 
 
+@functools.singledispatch
+def variables(family: Any, is_latent: bool = False) -> Any:
+    """The variables of an observation: one, or as many as there are, in its structure.
+
+    **Arguments:**
+
+    - `family`: a family, a product, or a harmonium.
+    - `is_latent`: whether this is the family of something latent.
+    """
+    return Variable(family, is_latent)
+
+
+@functools.singledispatch
+def dependences(family: Any, tree: Any) -> tuple[Dependence, ...]:
+    """Which of the variables, as `variables` returns them, depends on which directly."""
+    return ()
+
+
+@functools.singledispatch
+def interactions(model: Any, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+    """Which observables of a harmonium depend on which latents directly; by default all on all."""
+    return all_pairs(latents, observables)
+
+
 def all_pairs(latents: Any, observables: Any, note: str = "") -> tuple[Dependence, ...]:
     """All of some variables depend on all of others."""
     parents, children = jax.tree.leaves(latents), jax.tree.leaves(observables)
@@ -76,18 +101,17 @@ def outline(model: Any) -> tuple[Node, ...]:
 
     - `model`: a conjugated harmonium, or a family.
     """
-    tree = model.variables()
-    variables = jax.tree.leaves(tree)
-    dependences = model.dependences(tree)
-    names = _names(variables)
-    parents = {child: [d.parent for d in dependences if d.child is child] for child in variables}
+    tree = variables(model)
+    found, links = jax.tree.leaves(tree), dependences(model, tree)
+    names = _names(found)
+    parents = {child: [d.parent for d in links if d.child is child] for child in found}
 
     def depth(variable: Variable) -> int:
         return 1 + max((depth(parent) for parent in parents[variable]), default=0)
 
     def node(variable: Variable) -> Node:
-        notes = [d.note for d in dependences if d.child is variable and d.note]
-        own = [c for c in variables if parents[c] and max(parents[c], key=depth) is variable]
+        notes = [d.note for d in links if d.child is variable and d.note]
+        own = [c for c in found if parents[c] and max(parents[c], key=depth) is variable]
         return Node(
             names[variable],
             str(variable.family),
@@ -97,7 +121,7 @@ def outline(model: Any) -> tuple[Node, ...]:
             _merge_repeats([node(child) for child in own]),
         )
 
-    return _merge_repeats([node(variable) for variable in variables if not parents[variable]])
+    return _merge_repeats([node(variable) for variable in found if not parents[variable]])
 
 
 def describe(model: Any) -> str:

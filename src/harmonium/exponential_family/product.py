@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.generative import Generative
-from harmonium.exponential_family.outline import Dependence
+from harmonium.exponential_family.outline import Dependence, dependences, variables
 from harmonium.exponential_family.vector import VectorFamily
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
 from harmonium.geometry.product import AbstractProduct, ProductPoint
@@ -52,13 +53,17 @@ class Product(AbstractProduct, Differentiable, Generative):
     def _mean(self, components: tuple) -> Mean:
         return ProductPoint(components, self, Coordinates.MEAN)
 
-    def variables(self, is_latent: bool = False) -> Any:
-        """Those of the parts."""
-        return self._map(lambda part: part.variables(is_latent))
+    @property
+    def data_man(self) -> "Product":
+        """The product of those of the parts."""
+        own = tuple(part.data_man for part in self.parts)
+        return self if own == self.parts else Product(*own)
 
-    def dependences(self, variables: Any) -> tuple[Dependence, ...]:
-        """Those of the parts, which are independent of each other."""
-        return sum(self._map(lambda part, own: part.dependences(own), variables), ())
+    def as_observation(self, data: Any) -> Any:
+        return self._map(lambda part, own: part.as_observation(own), data)
+
+    def data_of(self, x: Any) -> Any:
+        return self._map(lambda part, own: part.data_of(own), x)
 
     @property
     def observation(self) -> Any:
@@ -109,9 +114,9 @@ class Product(AbstractProduct, Differentiable, Generative):
         return tuple(part.mask for part in self.parts)
 
     @property
-    def harmless(self) -> Any:
+    def placeholder(self) -> Any:
         """A tuple of those of the parts."""
-        return tuple(part.harmless for part in self.parts)
+        return tuple(part.placeholder for part in self.parts)
 
     def fill(self, x: Any, observed: Any, other: Any) -> Any:
         return self._map(lambda part, *own: part.fill(*own), x, observed, other)
@@ -159,14 +164,6 @@ class Product(AbstractProduct, Differentiable, Generative):
         keys = tuple(jax.random.split(key, len(self.parts)))
         return self._map(lambda f, k, p: f.sample_one(k, p), keys, point.components)
 
-    def joined_moments(self, point: Natural) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-        """Those of the parts: means side by side, and a block diagonal covariance."""
-        self.check_single(point)
-        means, covariances = zip(
-            *self._map(lambda f, p: f.joined_moments(p), point.components), strict=True
-        )
-        return jnp.concatenate(means), jax.scipy.linalg.block_diag(*covariances)
-
     def initialize(self, key: PRNGKeyArray) -> Natural:
         keys = tuple(jax.random.split(key, len(self.parts)))
         components = self._map(lambda f, k: f.initialize(k), keys)
@@ -178,18 +175,30 @@ class Product(AbstractProduct, Differentiable, Generative):
         components = self._map(lambda f, k, xi: f.initialize_from_sample(k, xi), keys, xs)
         return ProductPoint(components, self, Coordinates.NATURAL)
 
-    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        """Part by part, with tuples of scales and of shifts, or `None` for none at all."""
 
-        def replace(part: Any, point: Natural, scale: Any, shift: Any) -> Natural:
-            moves = scale is not None or shift is not None
-            return part.substitute(point, scale, shift) if moves else point
+@variables.register
+def _(family: Product, is_latent: bool = False) -> Any:
+    return tuple(variables(part, is_latent) for part in family.parts)
 
-        self.check_single(point)
-        scales = (None,) * len(self.parts) if scale is None else scale
-        shifts = (None,) * len(self.parts) if shift is None else shift
-        components = self._map(replace, point.components, scales, shifts)
-        return ProductPoint(components, self, Coordinates.NATURAL)
+
+@dependences.register
+def _(family: Product, tree: Any) -> tuple[Dependence, ...]:
+    """Those of the parts, which are independent of each other."""
+    pairs = zip(family.parts, tree, strict=True)
+    return sum((dependences(part, own) for part, own in pairs), ())
+
+
+@substitute.register
+def _(family: Product, point: Natural, scale: Any, shift: Any) -> Natural:
+    """Part by part, with tuples of scales and of shifts, or `None` for none at all."""
+    family.check_single(point)
+    nothing = (None,) * len(family.parts)
+    scales, shifts = nothing if scale is None else scale, nothing if shift is None else shift
+    components = tuple(
+        own if b is None and c is None else substitute(part, own, b, c)
+        for part, own, b, c in zip(family.parts, point.components, scales, shifts, strict=True)
+    )
+    return ProductPoint(components, family, Coordinates.NATURAL)
 
 
 class ReplicatedPoint(Point):
@@ -270,6 +279,18 @@ class Replicated(Differentiable, Generative):
         )
 
     @property
+    def data_man(self) -> "Replicated":
+        """As many replicas of that of the family."""
+        own = self.family.data_man
+        return self if own == self.family else Replicated(own, self.n_replicas)
+
+    def as_observation(self, data: Any) -> Any:
+        return jax.vmap(self.family.as_observation)(data)
+
+    def data_of(self, x: Any) -> Any:
+        return jax.vmap(self.family.data_of)(x)
+
+    @property
     def observation(self) -> Any:
         """An observation of the family with a leading axis."""
 
@@ -320,13 +341,13 @@ class Replicated(Differentiable, Generative):
         return jax.tree.map(repeat, self.family.mask)
 
     @property
-    def harmless(self) -> Any:
+    def placeholder(self) -> Any:
         """That of the family, repeated."""
 
         def repeat(leaf: Any) -> Any:
             return jnp.broadcast_to(leaf, (self.n_replicas, *jnp.shape(leaf)))
 
-        return jax.tree.map(repeat, self.family.harmless)
+        return jax.tree.map(repeat, self.family.placeholder)
 
     def fill(self, x: Any, observed: Any, other: Any) -> Any:
         return jax.vmap(self.family.fill)(x, observed, other)

@@ -56,11 +56,11 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         return jax.tree.map(lambda a, b: jnp.where(inside, a, jnp.asarray(b, a.dtype)), x, typical)
 
     @property
-    def harmless(self) -> Any:
+    def placeholder(self) -> Any:
         """`typical_observation`."""
         return self.typical_observation
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A random natural point of about the location and scale of a sample; a hook.
 
         By default `initialize`, which suits families of bounded observations.
@@ -76,7 +76,7 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         """
         xs = self.check_data(xs)
         average = self.average_sufficient_statistic(xs)
-        return self.to_natural(average * 0.9 + self.to_mean(self.typical(key, xs)) * 0.1)
+        return self.to_natural(average * 0.9 + self.to_mean(self.start_near(key, xs)) * 0.1)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -163,10 +163,10 @@ class Positive(Real):
         return self.to_natural(point)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
-        return self.typical(key, jnp.ones(1))
+        return self.start_near(key, jnp.ones(1))
 
     @abstractmethod
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A random natural point of about the location of a sample."""
 
 
@@ -202,7 +202,7 @@ class Rate(Real):
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,))))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A point around that of the average statistic; for constants, of unit scale."""
         average = self.average_sufficient_statistic(xs).values
         scale = jnp.where(average > 0, average, jnp.ones_like(average))

@@ -121,23 +121,6 @@ class Categorical(LogOdds):
         first = 1 - jnp.sum(point.values, keepdims=True)
         return jnp.argmax(jnp.concatenate([first, point.values]))
 
-    def top_marginal(self, point: Natural) -> Natural:
-        """The point itself."""
-        self.check_single(point)
-        return point
-
-    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        """The point itself, for the identity only: no scale, and no shift.
-
-        The reference, 0, is as good as no shift: its statistic is zero.
-        """
-        self.check_single(point)
-        if scale is None and (shift is None or (isinstance(shift, int) and shift == 0)):
-            return point
-        raise TypeError(
-            f"observations of {self} cannot be scaled and shifted: they are categories."
-        )
-
 
 def indicator_covariance(probabilities: Float[Array, " n"]) -> Float[Array, "n n"]:
     r"""$\mathrm{diag}(p) - p p^T$, the covariance of the indicators of categories.

@@ -125,9 +125,9 @@ class CoMPoisson(Univariate):
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         """A mode and a dispersion around one."""
-        return self.typical(key, jnp.ones(1, int))
+        return self.start_near(key, jnp.ones(1, int))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A mode around the average count, and a dispersion around one."""
         noise = jax.random.normal(key, (2,)) / 2
         level = jnp.log(jnp.mean(jnp.asarray(xs, float)) + 0.1)
@@ -138,7 +138,7 @@ class CoMPoisson(Univariate):
         """As for other families, but approximately, so that any dispersion will do."""
         xs = self.check_data(xs)
         average = self.average_sufficient_statistic(xs)
-        return self.natural_start(average * 0.9 + self.to_mean(self.typical(key, xs)) * 0.1)
+        return self.natural_start(average * 0.9 + self.to_mean(self.start_near(key, xs)) * 0.1)
 
     def from_mode_dispersion(self, mode: Any, dispersion: Any) -> Natural:
         r"""The natural point with this mode parameter and dispersion.

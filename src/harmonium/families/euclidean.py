@@ -9,8 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from harmonium.exponential_family.base import ExponentialFamily
 from harmonium.geometry.manifold import VectorManifold
-from harmonium.geometry.matrix import scale_location
-from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
+from harmonium.geometry.point import Coordinates, Mean, VectorPoint
 
 
 class Euclidean(VectorManifold, ExponentialFamily):
@@ -46,7 +45,3 @@ class Euclidean(VectorManifold, ExponentialFamily):
 
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         return jnp.zeros(())
-
-    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        self.check_single(point)
-        return VectorPoint(scale_location(point.values, scale), self, Coordinates.NATURAL)

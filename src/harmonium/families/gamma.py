@@ -61,7 +61,7 @@ class Gamma(Positive):
         log_draw = jax.random.loggamma(key, self.shape(point)) - jnp.log(self.rate(point))
         return representable(jnp.exp(log_draw))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A shape around two and a mean around that of the sample."""
         xs = self.check_form(xs)
         shape, level = jnp.exp(0.5 * jax.random.normal(key, (2,), xs.dtype))

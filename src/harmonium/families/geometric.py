@@ -56,7 +56,7 @@ class Geometric(Count):
         """About three trials."""
         return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,)) - 1))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A probability around that of the average number of trials."""
         average = jnp.mean(jnp.asarray(xs, float)) + 0.1
         odds = (average - 1) * jnp.exp(0.5 * jax.random.normal(key, (1,)))

@@ -58,7 +58,7 @@ class InverseGamma(Positive):
         log_draw = jnp.log(self.scale(point)) - jax.random.loggamma(key, self.shape(point))
         return representable(jnp.exp(log_draw))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A shape around two and a harmonic mean around that of the sample."""
         xs = self.check_form(xs)
         shape, level = jnp.exp(0.5 * jax.random.normal(key, (2,), xs.dtype))

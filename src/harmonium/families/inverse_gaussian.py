@@ -74,7 +74,7 @@ class InverseGaussian(Positive):
         is_small = uniform * (1 + large_root) <= large_root
         return representable(mean * jnp.where(is_small, 1 / large_root, large_root))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A mean around that of the sample, and a shape around twice that."""
         xs = self.check_form(xs)
         level, shape = jnp.exp(0.5 * jax.random.normal(key, (2,), xs.dtype))

@@ -58,7 +58,7 @@ class LogNormal(Positive):
         noise = jax.random.normal(key, (), point.values.dtype)
         return representable(jnp.exp(self.mu(point) + self.sigma(point) * noise))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         r"""A median and a $\sigma$ around those of the sample; for constants, $\sigma$ around one.
 
         So it is for samples whose spread is lost in the rounding of $E[(\log x)^2]$.

@@ -70,7 +70,7 @@ class NegativeBinomial(Count):
         """About as many successes as failures."""
         return self.unravel(jax.nn.log_sigmoid(jax.random.normal(key, (1,))))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A probability around that of the average count."""
         average = jnp.mean(jnp.asarray(xs, float)) + 0.1
         level = average * jnp.exp(0.5 * jax.random.normal(key, (1,)))

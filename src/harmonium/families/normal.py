@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_finite, real_array, require
 from harmonium.exponential_family.generative import Generative
@@ -205,7 +206,7 @@ class Normal(Differentiable, Generative):
         The draw of the whole vector is corrected by the regression on what is observed.
         """
         drawn = self.sample_one(key, point)
-        mean = self.condition(point, self.conceal(x, observed), observed).mean
+        mean = self.condition(point, self.mask_out(x, observed), observed).mean
         correction = mean - self.condition(point, drawn, observed).mean
         return jnp.where(observed, x, drawn + correction)
 
@@ -288,39 +289,6 @@ class Normal(Differentiable, Generative):
             return None
         return self.mean_and_covariance(point)[1]
 
-    def joined_moments(self, point: Natural) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
-        """Its mean and its covariance, as a full matrix."""
-        self.check_single(point)
-        mean, covariance = self.mean_and_covariance(point)
-        return mean, self.covariance_structure.dense(covariance, self.data_dim)
-
-    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The normal of $y$, where $x = B y + c$.
-
-        Mathematically, the new parameters are $B^T \theta_2 B$ and $B^T (\theta_1 + 2 \theta_2 c)$.
-
-        **Arguments:**
-
-        - `point`: natural.
-        - `scale`: $B$, a scalar, its diagonal, or a matrix, as the covariance structure admits;
-            `None` for the identity.
-        - `shift`: $c$, (data_dim,); `None` for zero.
-
-        **Raises:** `ValueError` for a scale that would leave the family.
-        """
-        self.check_single(point)
-        structure, precision, location = self.covariance_structure, -2 * point.shape, point.location
-        if shift is not None:
-            shift = real_array(shift, (self.data_dim,), f"a shift of {self}")
-            shift = shift.astype(precision.dtype)
-            location = location - structure.apply(precision, shift[None])[0]
-        if scale is not None:
-            scale = jnp.asarray(scale, precision.dtype)
-            structure.check_scale(scale, self.data_dim)
-            precision = structure.substitute(precision, scale, self.data_dim)
-        location = scale_location(location, scale)
-        return LocationShape(location, -0.5 * precision, self, Coordinates.NATURAL)
-
     def mean_and_covariance(self, point: Natural) -> tuple[Array, Array]:
         """Both of a natural point, the covariance as its structure stores it, without checks."""
         covariance, _ = self._covariance(point)
@@ -337,3 +305,24 @@ class Normal(Differentiable, Generative):
         precision = structure.inverse(structure.factor(covariance, self.data_dim), self.data_dim)
         location = structure.apply(precision, mean[None])[0]
         return LocationShape(location, -0.5 * precision, self, Coordinates.NATURAL)
+
+
+@substitute.register
+def _(family: Normal, point: Natural, scale: Any, shift: Any) -> Natural:
+    r"""The normal of $y$, where $x = B y + c$.
+
+    Mathematically, the new parameters are $B^T \theta_2 B$ and $B^T (\theta_1 + 2 \theta_2 c)$. The
+    scale is a scalar, a diagonal, or a matrix, as the covariance structure admits.
+    """
+    family.check_single(point)
+    structure, precision, location = family.covariance_structure, -2 * point.shape, point.location
+    if shift is not None:
+        shift = real_array(shift, (family.data_dim,), f"a shift of {family}")
+        shift = shift.astype(precision.dtype)
+        location = location - structure.apply(precision, shift[None])[0]
+    if scale is not None:
+        scale = jnp.asarray(scale, precision.dtype)
+        structure.check_scale(scale, family.data_dim)
+        precision = structure.substitute(precision, scale, family.data_dim)
+    location = scale_location(location, scale)
+    return LocationShape(location, -0.5 * precision, family, Coordinates.NATURAL)

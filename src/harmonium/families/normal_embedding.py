@@ -3,9 +3,7 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from harmonium.families.euclidean import Euclidean
 from harmonium.families.normal import LocationShape, Normal
@@ -53,21 +51,6 @@ class LocationEmbedding(LinearEmbedding):
 
     def observe(self, x: Any) -> Any:
         return x
-
-    @property
-    def fits_components(self) -> bool:
-        """Yes."""
-        return True
-
-    def fit_components(
-        self, total: Mean, parts: Mean, weights: Float[Array, " k"], starts: Natural | None
-    ) -> Natural:
-        """Components with one covariance: what the second moment has beyond that of their means."""
-        structure, n = self.normal.covariance_structure, self.normal.data_dim
-        means = parts.values / weights[:, None]
-        moment = total.shape - structure.cross_moment(parts.values, means)
-        covariance = structure.matrix_from_moment(moment, n)
-        return jax.vmap(self.normal.from_moments, (0, None))(means, covariance)
 
 
 class NormalCovarianceEmbedding(RestrictionEmbedding):

@@ -52,7 +52,7 @@ class Poisson(Count):
         """A rate around one."""
         return self.unravel(jax.random.normal(key, (1,)))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A rate around the average count."""
         level = jnp.log(jnp.mean(jnp.asarray(xs, float)) + 0.1)
         return self.unravel(level + 0.5 * jax.random.normal(key, (1,)))

@@ -82,7 +82,7 @@ class VonMises(Real):
         """Any mean direction, with a concentration around one."""
         return self.unravel(jax.random.normal(key, (2,)))
 
-    def typical(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A mean direction within the sample, with a concentration around that of the sample."""
         average = jnp.mean(jax.vmap(self.statistic)(self.check_form(xs)), axis=0)
         values = _to_natural(0.999 * average)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 # What is written; files of this version and all before are read.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Of a header: some ten thousand arrays and a tree of a hundred thousand nodes fit in.
 MAX_HEADER_BYTES = 2_000_000
 MAX_NODES = 100_000
@@ -74,7 +74,7 @@ def write_container(
 
 
 def read_container(path: str | os.PathLike, kind: str) -> tuple[Any, list[np.ndarray]]:
-    """The structure and the arrays of a file.
+    """The structure of a file, with the version of the format, and its arrays.
 
     **Arguments:** `path` and `kind`, as those of `write_container`.
 
@@ -95,7 +95,10 @@ def read_container(path: str | os.PathLike, kind: str) -> tuple[Any, list[np.nda
         raise FileError(f"{path} is damaged: its content does not match its checksum.")
     if metadata["kind"] != kind:
         raise FileError(f"expected {kind} in {path}, it holds {metadata['kind'][:40]}.")
-    return parse_structure(metadata["structure"], path), arrays
+    structure = parse_structure(metadata["structure"], path)
+    if isinstance(structure, dict):
+        structure["version"] = int(version)
+    return structure, arrays
 
 
 def parse_structure(text: str, path: Path) -> Any:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from harmonium.files import version_1
 from harmonium.files.container import DTYPES, FileError
 from harmonium.geometry.structure import Structure
 from harmonium.harmoniums.harmonium import Joint
@@ -61,8 +62,9 @@ def decode(
     **Raises:** `FileError` if there is no such object, or if it is not one of the known classes.
     """
     match structure:
-        case {"structures": list(entries), "value": node, **rest} if not rest:
-            decoder = _Decoder(registry(classes), narrow)
+        case {"structures": list(entries), "value": node, **rest} if not set(rest) - {"version"}:
+            old = version_1.CLASSES if rest.get("version") == 1 else {}
+            decoder = _Decoder(registry(classes), narrow, old)
         case _:
             raise FileError("it has no structure.")
     for entry in entries:
@@ -246,10 +248,13 @@ class _Encoder:
 
 
 class _Decoder:
-    """Builds objects from nodes; `used` are the arrays that it has used, each at most once."""
+    """Builds objects from nodes; `used` are the arrays that it has used, each at most once.
 
-    def __init__(self, known: dict[str, type], narrow: bool):
-        self.known = known
+    Objects of `old` classes are built by functions in their place.
+    """
+
+    def __init__(self, known: dict[str, type], narrow: bool, old: dict[str, Any]):
+        self.known, self.old = known, old
         self.narrow = narrow
         self.structures: list[Structure] = []
         self.extent = _Extent()
@@ -301,17 +306,15 @@ class _Decoder:
 
     def _decode_object(self, name: str, fields: dict[str, Any], depth: int) -> Any:
         cls = self.known.get(name)
+        if name in self.old:
+            return self._decode_old(name, fields, depth)
         if cls is None or issubclass(cls, enum.Enum):
             raise FileError(
                 f"it has an object of an unknown class, {_shown(name)}. If it is one of yours, "
                 "pass the class: hm.load(path, classes=(...,))."
             )
         names = _field_names(cls)
-        if set(fields) != set(names):
-            raise FileError(
-                f"the fields of {name} are {', '.join(names)}; it has {_shown(sorted(fields))}."
-            )
-        parts = [self.decode(fields[name], depth + 1) for name in names]
+        parts = self._decode_fields(name, names, fields, depth)
         for own, part in zip(names, parts, strict=True):
             kind = _annotation(cls, own)
             if kind in NUMBERS and type(part) is not kind:
@@ -319,6 +322,20 @@ class _Decoder:
                     f"the {own} of {name} is {kind.__name__}; it has {_shown(fields[own])}."
                 )
         return _attempt(name, lambda: construct(cls, parts))
+
+    def _decode_fields(
+        self, name: str, names: Sequence[str], fields: dict[str, Any], depth: int
+    ) -> list[Any]:
+        if set(fields) != set(names):
+            raise FileError(
+                f"the fields of {name} are {', '.join(names)}; it has {_shown(sorted(fields))}."
+            )
+        return [self.decode(fields[own], depth + 1) for own in names]
+
+    def _decode_old(self, name: str, fields: dict[str, Any], depth: int) -> Any:
+        names, build = self.old[name]
+        parts = self._decode_fields(name, names, fields, depth)
+        return _attempt(name, lambda: build(*parts))
 
     def _decode_member(self, name: str, member: str) -> Any:
         cls: Any = self.known.get(name)

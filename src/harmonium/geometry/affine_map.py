@@ -5,9 +5,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
-from harmonium.geometry.point import Coordinates, Natural, Point
+from harmonium.geometry.point import Coordinates, Point
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
 from harmonium.geometry.structure import AnyArray, Structure
 
@@ -43,7 +42,7 @@ class AffineMap(Manifold):
     """
 
     obs_man: Manifold = eqx.field(static=True)
-    int_man: InteractionMap = eqx.field(static=True)
+    int_man: Manifold = eqx.field(static=True)
 
     @property
     def parts(self) -> tuple[Manifold, Manifold]:
@@ -69,8 +68,3 @@ class AffineMap(Manifold):
     ) -> Point:
         observable, interaction = unravel_parts(self.parts, vector, coordinates)
         return AffinePoint(observable, interaction, self, coordinates)
-
-    def apply(self, point: Natural, latent: Any) -> Natural:
-        """The natural point of `obs_man` that a latent observation is mapped to."""
-        self.check_point(point)
-        return self.int_man.translate_codomain(point.observable, point.interaction, latent)

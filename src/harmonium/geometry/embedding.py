@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
 
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, relabel
@@ -81,28 +80,6 @@ class LinearEmbedding(Embedding):
     def observe(self, x: Any) -> Any:
         """The observation of `sub_man` in one of `amb_man`: `s_sub(observe(x)) = project(s(x))`."""
 
-    @property
-    def fits_components(self) -> bool:
-        """Whether `fit_components` is offered; a performance hook, no by default."""
-        return False
-
-    def fit_components(
-        self, total: Mean, parts: Mean, weights: Float[Array, " k"], starts: Natural | None
-    ) -> Natural:
-        """The best natural points of `amb_man` that differ in what is embedded only.
-
-        The M-step of mixtures for K components, a performance hook where there is a formula.
-
-        **Arguments:**
-
-        - `total`: the sum of the components' statistics, a mean point of `amb_man` times one.
-        - `parts`: the components' shares of the interacting statistics, K mean points of `sub_man`
-            times the components' weights.
-        - `weights`: (K,), positive, summing to one.
-        - `starts`: K natural points than which the result is not to be worse, or `None`.
-        """
-        raise TypeError(f"{self} has no formula for components that differ in it only.")
-
     def translate_through(
         self, inner: "LinearEmbedding", point: Natural, shift: Natural
     ) -> Natural:
@@ -164,21 +141,6 @@ class IdentityEmbedding(RestrictionEmbedding):
 
     def observe(self, x: Any) -> Any:
         return x
-
-    @property
-    def fits_components(self) -> bool:
-        """Yes."""
-        return True
-
-    def fit_components(
-        self, total: Mean, parts: Mean, weights: Float[Array, " k"], starts: Natural | None
-    ) -> Natural:
-        """Each component by itself: its share of the statistics divided by its weight."""
-        family: Any = self.manifold
-        means = jax.vmap(lambda part, weight: part / weight)(parts, weights)
-        if starts is None:
-            return jax.vmap(family.to_natural)(means)
-        return jax.vmap(family.improve)(means, starts)
 
     def restrict(self, point: Natural) -> Natural:
         self.manifold.check_point(point)
@@ -255,11 +217,11 @@ class TupleEmbedding(LinearEmbedding):
     """
 
     @abstractmethod
-    def component(self, point: Point) -> Point:
+    def part(self, point: Point) -> Point:
         """The component of an ambient point."""
 
     @abstractmethod
-    def replace(self, point: Point, component: Point) -> Point:
+    def replace(self, point: Point, part: Point) -> Point:
         """The ambient point with another component in the place of this one."""
 
     def embed(self, point: Natural) -> Natural:
@@ -268,16 +230,16 @@ class TupleEmbedding(LinearEmbedding):
 
     def project(self, point: Mean) -> Mean:
         self.amb_man.check_point(point)
-        return self.component(point)
+        return self.part(point)
 
     def restrict(self, point: Natural) -> Natural:
         self.amb_man.check_point(point)
-        return self.component(point)
+        return self.part(point)
 
     def translate(self, point: Natural, shift: Natural) -> Natural:
         self.amb_man.check_point(point)
-        return self.replace(point, self.component(point) + shift)
+        return self.replace(point, self.part(point) + shift)
 
     def translate_through(self, inner: LinearEmbedding, point: Natural, shift: Natural) -> Natural:
         self.amb_man.check_point(point)
-        return self.replace(point, inner.translate(self.component(point), shift))
+        return self.replace(point, inner.translate(self.part(point), shift))

@@ -101,12 +101,12 @@ class ComponentEmbedding(TupleEmbedding):
         """The product."""
         return self.product
 
-    def component(self, point: Point) -> Point:
+    def part(self, point: Point) -> Point:
         return point.components[self.index]
 
-    def replace(self, point: Point, component: Point) -> Point:
+    def replace(self, point: Point, part: Point) -> Point:
         components = list(point.components)
-        components[self.index] = component
+        components[self.index] = part
         return ProductPoint(tuple(components), self.product, point.coordinates)
 
     def observe(self, x: Any) -> Any:

@@ -5,19 +5,24 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.evidence import is_whole
-from harmonium.exponential_family.outline import Dependence
+from harmonium.exponential_family.outline import Dependence, interactions
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
 )
-from harmonium.geometry.linear_map import InteractionMap
+from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Mean, Natural
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.observable import marginal_distribution
+from harmonium.harmoniums.embedding import embed_observable
+from harmonium.harmoniums.marginals import select_component
+from harmonium.harmoniums.standardize import (
+    standardize_under,
+    substitute_cause,
+    substitute_likelihood,
+)
 
 
 class Attached(Conjugated):
@@ -85,57 +90,31 @@ class Attached(Conjugated):
         """The larger latent manifold, of the posterior."""
         return self.pst_prr_emb.sub_man
 
-    @cached_property
-    def int_man(self) -> InteractionMap:
-        """The attached harmonium's interaction, on a part of the larger latent."""
-        return self.hrm_man.int_man.compose_domain(self.lat_emb)
+    @property
+    def int_man(self) -> Manifold:
+        """The attached harmonium's interaction."""
+        return self.hrm_man.int_man
 
     @property
-    def is_closed_form(self) -> bool:
+    def has_closed_form_likelihood(self) -> bool:
         """If the attached harmonium's likelihood has a closed-form M-step."""
-        return self.hrm_man.is_closed_form
-
-    @property
-    def is_quadratic(self) -> bool:
-        """No: of the rest of the latents nothing is known."""
-        return False
-
-    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-        """Those of the attached harmonium, with a part of the latents."""
-        return self.hrm_man.interactions(self.lat_emb.observe(latents), observables)
+        return self.hrm_man.has_closed_form_likelihood
 
     def message(
         self, likelihood: Natural, x: Any, observed: Any
     ) -> tuple[Natural, Float[Array, ""]]:
         """That of the attached harmonium, in a part of the larger latent."""
-        rho, chi = self.hrm_man.message(self._to_attached(likelihood), x, observed)
+        rho, chi = self.hrm_man.message(likelihood, x, observed)
         rho = self.lat_emb.embed(rho)
         return rho if is_whole(x, observed) else self.pst_prr_emb.embed(rho), chi
 
-    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
-        return marginal_distribution(self, point)
-
-    def select_component(self, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
-        raise TypeError(
-            f"{self} cannot be conditioned on a category: its observable would be left without a "
-            "latent, beside branches that keep theirs, and there is no model of both."
-        )
+    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
+        return self.hrm_man.observable_at(likelihood, self.lat_emb.observe(latent))
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        attached = self.hrm_man
-        interaction = attached.int_man.adopt(point.interaction)
         latent = self.lat_emb.project(point.latent)
-        mean = attached.point(point.observable, interaction, latent)
-        begin = None if start is None else self._to_attached(start)
-        return self._from_attached(attached.likelihood_to_natural(mean, begin))
-
-    def embed_observable(self, embedding: LinearEmbedding) -> "Attached":
-        attached = self.hrm_man.embed_observable(embedding)
-        return Attached(attached, self.lat_emb, self.pst_prr_emb)
-
-    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        """The point itself: the other harmoniums over the larger latent would have to follow."""
-        return point
+        mean = self.hrm_man.point(point.observable, point.interaction, latent)
+        return self.hrm_man.likelihood_to_natural(mean, start)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return self._join(key, self.hrm_man.initialize(key))
@@ -145,14 +124,42 @@ class Attached(Conjugated):
         return self._join(key, self.hrm_man.initialize_from_sample(key, xs))
 
     def _join(self, key: PRNGKeyArray, point: Natural) -> Natural:
-        likelihood = self._from_attached(self.hrm_man.likelihood_function(point))
+        likelihood = self.hrm_man.likelihood_function(point)
         return self.join_dominated(likelihood, self.pst_man.initialize(key))
 
-    def _to_attached(self, likelihood: Natural) -> Natural:
-        attached = self.hrm_man
-        interaction = attached.int_man.adopt(likelihood.interaction)
-        return attached.make_likelihood(likelihood.observable, interaction)
 
-    def _from_attached(self, likelihood: Natural) -> Natural:
-        interaction = self.int_man.adopt(likelihood.interaction)
-        return self.make_likelihood(likelihood.observable, interaction)
+@interactions.register
+def _(model: Attached, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+    """Those of the attached harmonium, with a part of the latents."""
+    return interactions(model.hrm_man, model.lat_emb.observe(latents), observables)
+
+
+@embed_observable.register
+def _(model: Attached, embedding: LinearEmbedding) -> Attached:
+    attached = embed_observable(model.hrm_man, embedding)
+    return Attached(attached, model.lat_emb, model.pst_prr_emb)
+
+
+@standardize_under.register
+def _(model: Attached, point: Natural, mean: Mean) -> Natural:
+    """The point itself: the other harmoniums over the larger latent would have to follow."""
+    return point
+
+
+@substitute_likelihood.register
+def _(model: Attached, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
+    likelihood, rho = substitute_likelihood(model.hrm_man, likelihood, scale, shift)
+    return likelihood, model.lat_emb.embed(rho)
+
+
+@substitute_cause.register
+def _(model: Attached, likelihood: Natural, scale: Any, shift: Any) -> Natural:
+    return substitute_cause(model.hrm_man, likelihood, scale, shift)
+
+
+@select_component.register
+def _(model: Attached, point: Natural, component: Any) -> tuple[Any, Natural]:
+    raise TypeError(
+        f"{model} cannot be conditioned on a category: its observable would be left without a "
+        "latent, beside branches that keep theirs, and there is no model of both."
+    )

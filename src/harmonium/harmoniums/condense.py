@@ -1,7 +1,35 @@
 """Small samples that stand for large ones."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from harmonium.exponential_family.checks import check_weights
+from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.form import float_dtype
+
+
+def condense(model: Any, xs: Any, weights: Any = None) -> tuple[Any, Float[Array, " m"]]:
+    """A smaller weighted sample with the same average log density for every parameter.
+
+    Jointly Gaussian models depend on the data through two moments only, which 2D
+    pseudo-observations reproduce; for others this returns the data as they are.
+
+    **Arguments:**
+
+    - `model`: a conjugated harmonium.
+    - `xs`: a batch of N observations.
+    - `weights`: (N,), not negative; equal ones by default.
+
+    **Returns:** the observations, and their weights, which sum to one.
+    """
+    xs = model.data_man.check_data(xs)
+    length = batch_length(xs)
+    weights = check_weights(weights, length, float_dtype(xs))
+    if not model.is_jointly_gaussian or 2 * xs.shape[1] >= length:
+        return xs, weights
+    return two_moment_sample(xs, weights)
 
 
 def two_moment_sample(

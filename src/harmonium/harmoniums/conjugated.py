@@ -1,98 +1,98 @@
-"""Conjugated harmoniums: priors, duality, sampling and M-steps, derived once for all models."""
+"""Conjugated harmoniums: everything that follows from messages, for all models at once."""
 
 from abc import abstractmethod
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family import duality
-from harmonium.exponential_family.checks import all_close, require
-from harmonium.geometry.embedding import (
-    IdentityEmbedding,
-    LinearEmbedding,
-)
+from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
+from harmonium.exponential_family.chunks import map_chunks
+from harmonium.exponential_family.evidence import is_whole, value_and_mean
+from harmonium.exponential_family.generative import Generative
+from harmonium.exponential_family.outline import describe
+from harmonium.geometry.embedding import IdentityEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
-from harmonium.harmoniums.harmonium import Joint
-from harmonium.harmoniums.inference import ExactInference
+from harmonium.harmoniums.batch_inference import (
+    average_expectations,
+    check_batch,
+    evidence_of,
+    log_densities_of,
+    log_density_of,
+)
+from harmonium.harmoniums.grouped import GroupedObservations
+from harmonium.harmoniums.harmonium import Harmonium, Joint
+from harmonium.harmoniums.latents import expected_vectors, top_probabilities
+from harmonium.harmoniums.standardize import standardize_under
 
 
-class Conjugated(ExactInference):
+class Conjugated(Harmonium, Differentiable, Generative):
     r"""A harmonium whose prior has the form of its posterior, so that all inference is exact.
 
     Mathematically, conjugation means that there are parameters $\rho$ and $\chi$ with
-    $\psi_X(\theta_X + \Theta_{XZ} s_Z(z)) = \rho \cdot s_Z(z) + \chi$ for all $z$. With the
-    embedding $e$ of the posterior's latent manifold into the prior's, then
+    $\psi_X(\theta_X + \Theta_{XZ} s_Z(z)) = \rho \cdot s_Z(z) + \chi$ for all $z$: the `message` of
+    an observation of which nothing is observed. With the message of what is, and the embedding $e$
+    of the posterior's latent manifold into the prior's, the evidence is, at any depth,
 
-    - the prior $p(z)$ has natural parameters $e(\theta_Z) + \rho$,
+    $$f(\theta, x_o, z_o) = f_Z(e(\theta_Z) + \rho, z_o) + \chi,$$
+
+    on the posterior's manifold (without $e$) if all of $x$ is observed. Hence
+
+    - the prior $p(z)$ has natural parameters $e(\theta_Z) + \rho$ with $\rho$ of nothing observed,
     - $\psi(\theta) = \psi_Z(e(\theta_Z) + \rho) + \chi$,
-    - $\log p(x) = \theta_X \cdot s_X(x) + \log h_X(x) + \psi_{Z|X}(\theta_Z + \Theta_{XZ}^T
-      s_X(x)) - \psi(\theta)$.
+    - $\log p(x_o) = f(\theta, x_o) - \psi(\theta) + \log h(x_o)$,
+    - expected statistics given $x_o$, the E-step, are the gradient of $f(\theta, x_o)$.
 
-    A model supplies `obs_man`, `int_man`, `pst_man`, the `message` of an observation of which all,
-    parts or nothing may be observed, and `likelihood_to_natural`; everything else follows here, at
-    any depth, as `pst_man` may be a conjugated harmonium itself.
+    A model supplies `obs_man`, `int_man`, `pst_man`, the `message`, `observable_at`, which is the
+    likelihood at one latent, the M-step `likelihood_to_natural`, and random starts; everything else
+    follows here, as `pst_man` may be a conjugated harmonium itself.
 
     **Source:** Sokoloski, A Unified Theory of Exact Inference and Learning in Exponential Family
     Latent Variable Models (arXiv 2404.19501).
     """
 
-    # --- what a model supplies
-
-    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
-        r"""The conjugation parameters $(\rho, \chi)$ of a likelihood: the message of nothing.
-
-        **Arguments:**
-
-        - `likelihood`: an affine map, as `likelihood_function` returns it.
-
-        **Returns:** $\rho$, a natural point of `prr_man`, and the scalar $\chi$.
-        """
-        self.lkl_man.check_single(likelihood)
-        return self.message(likelihood, None, None)
-
     @abstractmethod
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """The likelihood that fits the mean parameters best: the M-step for $p(x|z)$.
 
-        Only called where `is_closed_form`. With a likelihood to start from, one that fits at least
-        as well as it, by `obs_man.improve` where it would be by `obs_man.to_natural`.
+        Only called where `has_closed_form_likelihood`. With a likelihood to start from, one that
+        fits at least as well, by `obs_man.improve` where it would be by `obs_man.to_natural`.
         """
 
     @property
-    @abstractmethod
-    def is_closed_form(self) -> bool:
-        """Whether the M-step for $p(x|z)$ is one of `obs_man`, or a formula."""
+    def has_closed_form_likelihood(self) -> bool:
+        """Whether the M-step for $p(x|z)$ is one of `obs_man`, or a formula; a hook, yes."""
+        return True
 
     @property
-    def is_exact(self) -> bool:
-        """Whether the M-step has a closed form at every level."""
-        closed_form = self.is_symmetric and self.is_closed_form
-        return closed_form and self.obs_man.is_exact and self.pst_man.is_exact
+    def is_jointly_gaussian(self) -> bool:
+        """Whether two moments of the data are all that matters; a hook, no by default."""
+        return False
 
-    @abstractmethod
-    def embed_observable(self, embedding: LinearEmbedding) -> "Conjugated":
-        """The same model with its observable manifold embedded in a fuller one.
+    def __repr__(self) -> str:
+        return describe(self)
 
-        **Arguments:**
+    # --- evidence
 
-        - `embedding`: of `obs_man` into the fuller manifold.
-        """
+    def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+        x, z = (None, None) if x is None else x
+        x_mask, z_mask = (None, None) if observed is None else observed
+        latent, chi = self.condition(point, x, x_mask)
+        family: Any = self.pst_man if is_whole(x, x_mask) else self.prr_man
+        return family.evidence_kernel(latent, z, z_mask) + chi
 
-    def standardizing_map(self, marginal: Mean) -> tuple[Any, Any] | None:
-        """The $B$ and $c$ for which $y$ in $z = B y + c$ is standardised, if there is such a map.
-
-        A performance hook of models whose interacting latents are real vectors or categories.
-
-        **Arguments:**
-
-        - `marginal`: mean, the interacting latent's marginal in the prior, on `pst_man`.
-
-        **Returns:** what `substitute_latent` takes, or `None` where there is no such map.
-        """
-        return None
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return self.evidence_kernel(point, None, None)
 
     # --- priors
+
+    @property
+    def prr_man(self) -> Any:
+        """The manifold of the prior over latents."""
+        return self.pst_prr_emb.amb_man
 
     @property
     def is_symmetric(self) -> bool:
@@ -109,10 +109,22 @@ class Conjugated(ExactInference):
             )
         return self.pst_man
 
+    def conjugation_parameters(self, likelihood: Natural) -> tuple[Natural, Float[Array, ""]]:
+        r"""The conjugation parameters $(\rho, \chi)$ of a likelihood: the message of nothing.
+
+        **Arguments:**
+
+        - `likelihood`: an affine map, as `likelihood_function` returns it.
+
+        **Returns:** $\rho$, a natural point of `prr_man`, and the scalar $\chi$.
+        """
+        self.lkl_man.check_single(likelihood)
+        return self.message(likelihood, None, None)
+
     def prior(self, point: Natural) -> Natural:
         r"""The natural parameters $e(\theta_Z) + \rho$ of the prior $p(z)$, on `prr_man`."""
-        rho, _ = self.conjugation_parameters(self.likelihood_function(point))
-        return self.pst_prr_emb.embed(point.latent) + rho
+        self.check_single(point)
+        return self.condition(point, None, None)[0]
 
     def join_conjugated(self, likelihood: Natural, prior: Natural) -> Natural:
         r"""The model with this likelihood and this prior: $e(\theta_Z) = prior - \rho$.
@@ -156,13 +168,19 @@ class Conjugated(ExactInference):
 
     # --- duality
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the M-step has a closed form at every level."""
+        closed_form = self.is_symmetric and self.has_closed_form_likelihood
+        return closed_form and self.obs_man.is_exact and self.pst_man.is_exact
+
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The natural parameters of a mean point: the maximum likelihood of complete data.
 
         In closed form where the model has one at each level, otherwise by the numerical dual.
         """
         self.check_single(point)
-        if not (self.is_symmetric and self.is_closed_form):
+        if not (self.is_symmetric and self.has_closed_form_likelihood):
             return duality.solve_dual(self, point, start)
         prior = None if start is None else self.prior(start)
         latent = self.pst_man.to_natural(point.latent, prior)
@@ -175,7 +193,7 @@ class Conjugated(ExactInference):
         steps from `start`.
         """
         self.check_single(point)
-        if not (self.is_symmetric and self.is_closed_form):
+        if not (self.is_symmetric and self.has_closed_form_likelihood):
             return duality.improve_dual(self, point, start)
         latent = self.pst_man.improve(point.latent, self.prior(start))
         likelihood = self.likelihood_to_natural(point, self.likelihood_function(start))
@@ -193,16 +211,195 @@ class Conjugated(ExactInference):
         """Ancestral sampling: the latent from the prior, the observable from the likelihood."""
         latent_key, observable_key = jax.random.split(key)
         latent = self.prr_man.sample_one(latent_key, self.prior(point))
-        likelihood = self.lkl_man.apply(self.likelihood_function(point), latent)
+        likelihood = self.observable_at(self.likelihood_function(point), latent)
         return Joint(self.obs_man.sample_one(observable_key, likelihood), latent)
 
     def observable_sample(
         self, key: PRNGKeyArray, point: Natural, shape: tuple[int, ...] = ()
     ) -> Any:
-        """Independent observations of `obs_man`; see `sample`."""
-        return self.sample(key, point, shape).observable
+        """Independent observations of `data_man`; see `sample`."""
+        return self.data_of(self.sample(key, point, shape))
 
-    # --- latents, up to affine maps
+    # --- joint observations that are observed in part
+
+    @property
+    def placeholder(self) -> Joint:
+        """A `Joint` of those of `obs_man` and `pst_man`."""
+        return Joint(self.obs_man.placeholder, self.pst_man.placeholder)
+
+    def fill(self, x: Joint, observed: Joint, other: Joint) -> Joint:
+        return Joint(
+            self.obs_man.fill(x.observable, observed.observable, other.observable),
+            self.pst_man.fill(x.latent, observed.latent, other.latent),
+        )
+
+    def log_partial_measure(self, x: Joint, observed: Joint) -> Float[Array, ""]:
+        observable = self.obs_man.log_partial_measure(x.observable, observed.observable)
+        return observable + self.pst_man.log_partial_measure(x.latent, observed.latent)
+
+    def expected_observation(self, point: Mean) -> Joint:
+        observable = self.obs_man.expected_observation(point.observable)
+        return Joint(observable, self.pst_man.expected_observation(point.latent))
+
+    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Joint, observed: Joint) -> Joint:
+        """First what is hidden of the latent, given what is observed, then of the observable."""
+        latent_key, observable_key = jax.random.split(key)
+        shown = self.obs_man.mask_out(x.observable, observed.observable)
+        posterior, _ = self.condition(point, shown, observed.observable)
+        latent = self.prr_man.sample_hidden(latent_key, posterior, x.latent, observed.latent)
+        likelihood = self.observable_at(self.likelihood_function(point), latent)
+        observable = self.obs_man.sample_hidden(
+            observable_key, likelihood, x.observable, observed.observable
+        )
+        return Joint(observable, latent)
+
+    # --- densities of data
+
+    def log_observable_density(
+        self, point: Natural, x: Any, observed: Any = None
+    ) -> Float[Array, ""]:
+        r"""The exact log density $\log p(x)$ of one observation, the latents summed out.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `x`: one observation of `data_man`.
+        - `observed`: what of it is observed, see `posterior_at`; the density is that of this part.
+        """
+        self.check_single(point)
+        x, observed = self.data_man.check_partial(x, observed, like=point)
+        return log_density_of(self, point, x, observed) - self.log_partition_function(point)
+
+    def log_observable_densities(
+        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE, observed: Any = None
+    ) -> Float[Array, " n"]:
+        """The exact log densities of a batch of N observations.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `xs`: a batch of N observations of `data_man`, or what `group_observations` makes of one.
+        - `batch_size`: how many are processed at once.
+        - `observed`: N masks of what is observed, see `posterior_at`; all of it by default.
+
+        **Returns:** an array (N,), in nats.
+        """
+        self.check_single(point)
+        xs = check_batch(self, point, xs, observed)
+        log_partition = self.log_partition_function(point)
+        return log_densities_of(self, point, xs, batch_size) - log_partition
+
+    def average_log_observable_density(
+        self,
+        point: Natural,
+        xs: Any,
+        weights: Any = None,
+        batch_size: int = BATCH_SIZE,
+        observed: Any = None,
+    ) -> Float[Array, ""]:
+        """The (weighted) average of the log densities of a batch, in nats per observation."""
+        densities = self.log_observable_densities(point, xs, batch_size, observed)
+        return check_weights(weights, len(densities), densities.dtype) @ densities
+
+    # --- posterior statistics and EM
+
+    def posterior_statistics(self, point: Natural, x: Any, observed: Any = None) -> Mean:
+        r"""Expected joint statistics given one observation: $s_X(x)$, $s_X(x) \otimes E[s_Z|x]$,
+        $E[s_Z|x]$, as a mean point; with a mask, expectations of what is not observed, too.
+        """
+        self.check_single(point)
+        x, observed = self.data_man.check_partial(x, observed, like=point)
+        return value_and_mean(lambda p: evidence_of(self, p, x, observed), point)[1]
+
+    def mean_posterior_statistics(
+        self,
+        point: Natural,
+        xs: Any,
+        weights: Any = None,
+        batch_size: int = BATCH_SIZE,
+        observed: Any = None,
+    ) -> Mean:
+        """The (weighted) average of `posterior_statistics` over a batch: the E-step.
+
+        **Arguments:**
+
+        - `point`: natural.
+        - `xs`: a batch of N observations of `data_man`, or what `group_observations` makes of one.
+        - `weights`: (N,), not negative, need not be normalised; equal ones by default.
+        - `batch_size`: how many observations are processed at once.
+        - `observed`: N masks of what is observed, see `posterior_at`; all of it by default.
+
+        **Returns:** a mean point of the model.
+        """
+        self.check_single(point)
+        xs = check_batch(self, point, xs, observed)
+        return average_expectations(self, point, xs, weights, batch_size)[0]
+
+    def expectation(
+        self,
+        point: Natural,
+        xs: Any,
+        weights: Any = None,
+        batch_size: int = BATCH_SIZE,
+        observed: Any = None,
+    ) -> tuple[Mean, Float[Array, ""]]:
+        r"""The E-step, `mean_posterior_statistics`, and the average log density it comes with.
+
+        **Arguments:** as `mean_posterior_statistics`.
+
+        **Returns:** a mean point of the model, and the average of $\log p(x) - \log h(x)$, that is
+        without the base measure, on which parameters have no effect.
+        """
+        self.check_single(point)
+        xs = check_batch(self, point, xs, observed)
+        mean, evidence = average_expectations(self, point, xs, weights, batch_size)
+        return mean, evidence - self.log_partition_function(point)
+
+    def expectation_maximization(
+        self,
+        point: Natural,
+        xs: Any,
+        weights: Any = None,
+        batch_size: int = BATCH_SIZE,
+        observed: Any = None,
+    ) -> Natural:
+        r"""One step of EM, which never lowers the likelihood of what is observed.
+
+        Mathematically, `to_natural` of the average posterior statistics, or a few damped steps
+        towards it where it has no closed form. Latents are then standardised.
+
+        **Arguments:** a natural point, and the data as `mean_posterior_statistics` takes them.
+
+        **Returns:** a natural point of the model.
+
+        **Raises:** an error for observations outside the support, bad weights, and where the result
+        is degenerate: not finite, as when a component loses all its data.
+        """
+        xs = check_batch(self, point, xs, observed)
+        rows = xs.rows if isinstance(xs, GroupedObservations) else xs
+        point = self.data_man.check_support(point, rows)
+        mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
+        result = self.maximization(mean, point)
+        return require(
+            result,
+            all_finite(result),
+            f"the EM step of {self} is degenerate: a covariance is singular or a component has "
+            "no data left. Remove constant columns, use fewer components, or add weighted "
+            "pseudo-observations.",
+        )
+
+    def maximization(self, mean: Mean, start: Natural) -> Natural:
+        """The M-step with standardised latents; see `improve`, which leaves them as they are.
+
+        **Arguments:**
+
+        - `mean`: the result of the E-step.
+        - `start`: natural, the point that it was made with.
+        """
+        result = self.improve(mean, start)
+        return standardize_under(self, result, mean if self.is_exact else self.to_mean(result))
+
+    # --- latents
 
     def standardize(self, point: Natural) -> Natural:
         """The same distribution of observables with standardised latents.
@@ -211,4 +408,37 @@ class Conjugated(ExactInference):
         only. This picks the representative whose prior latent marginals have zero mean and, as far
         as these maps allow, unit covariance, at every level.
         """
-        return self.standardize_under(point, self.to_mean(point).latent)
+        return standardize_under(self, point, self.to_mean(point))
+
+    def expected_latents(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Any:
+        """What a batch of observations says about the lowest latents, on average.
+
+        **Returns:** for linear Gaussian lower levels an array (N, latent dimension) of expected
+        positions; for categories the probabilities of all but the first; for latents side by side
+        a tuple.
+        """
+        self.check_single(point)
+        xs = self.data_man.check_form(xs, like=point)
+        return map_chunks(jax.vmap(lambda x: expected_vectors(self, point, x)), xs, batch_size)
+
+    def posterior_probabilities(
+        self, point: Natural, x: Any, observed: Any = None
+    ) -> Float[Array, " k"]:
+        """The probabilities of the categories at the top of the hierarchy, given one observation.
+
+        **Arguments:** as `posterior_at`.
+
+        **Raises:** `TypeError` if there is no categorical at the top.
+        """
+        posterior = self.posterior_at(point, x, observed)
+        return top_probabilities(posterior.manifold, posterior)
+
+    def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
+        """The most probable category at the top of the hierarchy, for each of N observations."""
+        self.check_single(point)
+        xs = self.data_man.check_data(xs, like=point)
+
+        def assignments(chunk: Any) -> Array:
+            return jax.vmap(lambda x: jnp.argmax(self.posterior_probabilities(point, x)))(chunk)
+
+        return map_chunks(assignments, xs, batch_size)

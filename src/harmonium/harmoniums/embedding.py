@@ -1,5 +1,6 @@
 """Embeddings of the parts of harmoniums, and of harmoniums in each other."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,7 @@ from harmonium.geometry.embedding import (
     LinearEmbedding,
     RestrictionEmbedding,
     TupleEmbedding,
+    compose,
 )
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Mean, Natural, Point
@@ -36,11 +38,11 @@ class ObservableEmbedding(TupleEmbedding):
         """The harmonium."""
         return self.hrm_man
 
-    def component(self, point: Point) -> Point:
+    def part(self, point: Point) -> Point:
         return point.observable
 
-    def replace(self, point: Point, component: Point) -> Point:
-        return self.hrm_man.point(component, point.interaction, point.latent)
+    def replace(self, point: Point, part: Point) -> Point:
+        return self.hrm_man.point(part, point.interaction, point.latent)
 
     def observe(self, x: Any) -> Any:
         return x.observable
@@ -64,11 +66,11 @@ class InteractionEmbedding(TupleEmbedding):
         """The harmonium."""
         return self.hrm_man
 
-    def component(self, point: Point) -> Point:
+    def part(self, point: Point) -> Point:
         return point.interaction
 
-    def replace(self, point: Point, component: Point) -> Point:
-        return self.hrm_man.point(point.observable, component, point.latent)
+    def replace(self, point: Point, part: Point) -> Point:
+        return self.hrm_man.point(point.observable, part, point.latent)
 
     def observe(self, x: Any) -> Any:
         """The joint observation: interactions are products of both its statistics."""
@@ -93,11 +95,11 @@ class PosteriorEmbedding(TupleEmbedding):
         """The harmonium."""
         return self.hrm_man
 
-    def component(self, point: Point) -> Point:
+    def part(self, point: Point) -> Point:
         return point.latent
 
-    def replace(self, point: Point, component: Point) -> Point:
-        return self.hrm_man.point(point.observable, point.interaction, component)
+    def replace(self, point: Point, part: Point) -> Point:
+        return self.hrm_man.point(point.observable, point.interaction, part)
 
     def observe(self, x: Any) -> Any:
         return x.latent
@@ -140,11 +142,10 @@ class LatentHarmoniumEmbedding(RestrictionEmbedding):
                 f"pst_hrm and prr_hrm must have the same latent manifold, got "
                 f"{self.pst_hrm.pst_man} and {self.prr_hrm.pst_man}."
             )
-        interactions = self.pst_hrm.int_man.sub_statistics, self.prr_hrm.int_man.sub_statistics
-        if interactions[0] != interactions[1]:
+        if self.pst_hrm.int_man != self.prr_hrm.int_man:
             raise TypeError(
                 "pst_hrm and prr_hrm must have interactions between the same statistics, got "
-                f"{interactions[0]} and {interactions[1]}."
+                f"{self.pst_hrm.int_man} and {self.prr_hrm.int_man}."
             )
 
     @property
@@ -160,14 +161,12 @@ class LatentHarmoniumEmbedding(RestrictionEmbedding):
     def embed(self, point: Natural) -> Natural:
         self.pst_hrm.check_single(point)
         observable = self.pst_obs_emb.embed(point.observable)
-        interaction = self.prr_hrm.int_man.adopt(point.interaction)
-        return self.prr_hrm.point(observable, interaction, point.latent)
+        return self.prr_hrm.point(observable, point.interaction, point.latent)
 
     def project(self, point: Mean) -> Mean:
         self.prr_hrm.check_single(point)
         observable = self.pst_obs_emb.project(point.observable)
-        interaction = self.pst_hrm.int_man.adopt(point.interaction)
-        return self.pst_hrm.point(observable, interaction, point.latent)
+        return self.pst_hrm.point(observable, point.interaction, point.latent)
 
     def translate(self, point: Natural, shift: Natural) -> Natural:
         return point + self.embed(shift)
@@ -178,12 +177,54 @@ class LatentHarmoniumEmbedding(RestrictionEmbedding):
     def restrict(self, point: Natural) -> Natural:
         self.prr_hrm.check_single(point)
         observable = self.pst_obs_emb.restrict(point.observable)
-        interaction = self.pst_hrm.int_man.adopt(point.interaction)
-        return self.pst_hrm.point(observable, interaction, point.latent)
+        return self.pst_hrm.point(observable, point.interaction, point.latent)
 
     def dominate(self, point: Natural) -> Natural:
         self.prr_hrm.check_single(point)
         observable_embedding: Any = self.pst_obs_emb
         observable = observable_embedding.dominate(point.observable)
-        interaction = self.pst_hrm.int_man.adopt(point.interaction)
-        return self.pst_hrm.point(observable, interaction, point.latent)
+        return self.pst_hrm.point(observable, point.interaction, point.latent)
+
+
+@functools.singledispatch
+def embed_observable(model: Any, embedding: LinearEmbedding) -> Any:
+    """The same model with its observable manifold embedded in a fuller one.
+
+    **Arguments:**
+
+    - `model`: a harmonium.
+    - `embedding`: of its `obs_man` into the fuller manifold.
+    """
+    raise TypeError(
+        f"{model} has no fuller observable, so it can't be the upper harmonium over a posterior "
+        "that is restricted. Use an unrestricted posterior below."
+    )
+
+
+def embed_deep(
+    model: Harmonium, embedding: LinearEmbedding
+) -> tuple[Harmonium, LatentHarmoniumEmbedding]:
+    """`embed_observable` of the observable, or of what is observed there if that is a harmonium.
+
+    **Returns:** the fuller harmonium, and the embedding of this one into it.
+    """
+    if embedding.sub_man != model.obs_man:
+        _, embedding = embed_deep(model.obs_man, embedding)
+    fuller = embed_observable(model, embedding)
+    return fuller, LatentHarmoniumEmbedding(embedding, model, fuller)
+
+
+def observable_lens(model: Harmonium, part: Manifold) -> LinearEmbedding | None:
+    """The embedding of what a harmonium observes, at any depth; `None` if it does not observe it.
+
+    **Arguments:**
+
+    - `model`: a harmonium.
+    - `part`: its `obs_man`, or the `obs_man` of that if it is a harmonium itself, and so on.
+    """
+    lens: Any = ObservableEmbedding(model)
+    while lens.sub_man != part:
+        if not isinstance(lens.sub_man, Harmonium):
+            return None
+        lens = compose(lens, ObservableEmbedding(lens.sub_man))
+    return lens

@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import require
 from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.generative import Gibbs
-from harmonium.exponential_family.mask import check_mask
+from harmonium.exponential_family.outline import (
+    Dependence,
+    dependences,
+    interactions,
+    variables,
+)
 from harmonium.geometry.affine_map import AffineMap, AffinePoint
 from harmonium.geometry.embedding import IdentityEmbedding, RestrictionEmbedding
-from harmonium.geometry.linear_map import InteractionMap
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, gradient
 from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
@@ -71,11 +74,12 @@ class Harmonium(Gibbs):
     $p(x|z)$ has natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$, the posterior $p(z|x)$ has
     $\theta_Z + \Theta_{XZ}^T s_X(x)$.
 
-    A joint observation is a [`harmonium.Joint`][].
+    A joint observation is a [`harmonium.Joint`][]. The data are its leaves that are no latents: an
+    observation of `obs_man`, or, where that is a harmonium itself, the data of that.
     """
 
     obs_man: AbstractVar[Any]
-    int_man: AbstractVar[InteractionMap]
+    int_man: AbstractVar[Manifold]
     pst_man: AbstractVar[Any]
 
     @abstractmethod
@@ -103,6 +107,16 @@ class Harmonium(Gibbs):
         and $\chi$, a number.
         """
 
+    @abstractmethod
+    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
+        r"""The natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$ of $p(x|z)$.
+
+        **Arguments:**
+
+        - `likelihood`: natural, as `likelihood_function` returns it.
+        - `latent`: one observation of `pst_man`.
+        """
+
     @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """The embedding of the posterior's latent manifold in the prior's.
@@ -111,12 +125,7 @@ class Harmonium(Gibbs):
         """
         return IdentityEmbedding(self.pst_man)
 
-    def condition(self, point: Natural, x: Any, observed: Any) -> tuple[Natural, Float[Array, ""]]:
-        """The natural parameters of the latent given what is observed, without checks, and chi."""
-        likelihood = self.make_likelihood(point.observable, point.interaction)
-        rho, chi = self.message(likelihood, x, observed)
-        latent = point.latent if is_whole(x, observed) else self.pst_prr_emb.embed(point.latent)
-        return latent + rho, chi
+    # --- points
 
     @cached_property
     def parts(self) -> tuple[Manifold, Manifold, Manifold]:
@@ -149,10 +158,24 @@ class Harmonium(Gibbs):
     ) -> Point:
         return self.point(*unravel_parts(self.parts, vector, coordinates))
 
+    # --- observations
+
     @property
     def observation(self) -> Any:
         """A `Joint` of one observation of `obs_man` and one of `pst_man`."""
         return Joint(self.obs_man.observation, self.pst_man.observation)
+
+    @property
+    def data_man(self) -> Any:
+        """That of `obs_man`."""
+        return self.obs_man.data_man
+
+    def as_observation(self, data: Any) -> Joint:
+        """A `Joint` with a hidden latent."""
+        return Joint(self.obs_man.as_observation(data), None)
+
+    def data_of(self, x: Joint) -> Any:
+        return self.obs_man.data_of(x.observable)
 
     def in_support(self, x: Any) -> Bool[Array, ""]:
         return self.obs_man.in_support(x.observable) & self.pst_man.in_support(x.latent)
@@ -169,10 +192,21 @@ class Harmonium(Gibbs):
         observable = self.obs_man.log_base_measure(x.observable)
         return observable + self.pst_man.log_base_measure(x.latent)
 
+    @property
+    def mask(self) -> Joint:
+        """A `Joint` of those of `obs_man` and `pst_man`: latents may be observed, too."""
+        return Joint(self.obs_man.mask, self.pst_man.mask)
+
+    # --- conditionals
+
     def likelihood_function(self, point: Natural) -> Natural:
         """The likelihood as an affine map from latents to natural points of `obs_man`."""
         self.check_single(point)
         return self.make_likelihood(point.observable, point.interaction)
+
+    def make_likelihood(self, observable: Point, interaction: Point) -> Point:
+        """The likelihood with this offset and this linear part, a point of `lkl_man`."""
+        return AffinePoint(observable, interaction, self.lkl_man, observable.coordinates)
 
     def likelihood_at(self, point: Natural, latent: Any) -> Natural:
         r"""The natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$ of $p(x|z)$ at one latent $z$."""
@@ -182,7 +216,17 @@ class Harmonium(Gibbs):
             self.pst_man.in_support(latent),
             f"this latent is outside the support of {self.pst_man}: NaN, infinite or out of range.",
         )
-        return self.lkl_man.apply(self.likelihood_function(point), latent)
+        return self.observable_at(self.likelihood_function(point), latent)
+
+    def condition(self, point: Natural, x: Any, observed: Any) -> tuple[Natural, Float[Array, ""]]:
+        """The natural parameters of the latent given what is observed, and chi, without checks.
+
+        **Arguments:** `x` and `observed` as `message` takes them.
+        """
+        likelihood = self.make_likelihood(point.observable, point.interaction)
+        rho, chi = self.message(likelihood, x, observed)
+        latent = point.latent if is_whole(x, observed) else self.pst_prr_emb.embed(point.latent)
+        return latent + rho, chi
 
     def posterior_at(self, point: Natural, x: Any, observed: Any = None) -> Natural:
         r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$.
@@ -190,19 +234,22 @@ class Harmonium(Gibbs):
         **Arguments:**
 
         - `point`: natural.
-        - `x`: one observation of `obs_man`.
-        - `observed`: what of it is observed, of the form `obs_man.mask`: truth values, one for each
-            entry of a vector of reals, one for a category, a count, and so on, in the structure of
-            the observation. All of it by default.
+        - `x`: one observation of `data_man`.
+        - `observed`: what of it is observed, of the form `data_man.mask`: truth values, one for
+            each entry of a vector of reals, one for a category, a count, and so on, in the
+            structure of the observation. All of it by default.
 
-        **Returns:** a natural point of `pst_man`, or, given a mask, of `prr_man`.
+        **Returns:** a natural point of `pst_man`, or, where something is hidden, of `prr_man`.
         """
         self.check_single(point)
-        x = self.obs_man.check_form(x, batch=False, like=point)
-        if observed is not None:
-            observed = check_mask(self.obs_man, observed, batch=False)
-            x = self.obs_man.conceal(x, observed)
+        x, observed = self.check_datum(point, x, observed)
         return self.condition(point, x, observed)[0]
+
+    def check_datum(self, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
+        """The observation of `obs_man` that one datum is, and its mask, checked."""
+        x, observed = self.data_man.check_partial(x, observed, like=point)
+        mask = None if observed is None else self.obs_man.as_observation(observed)
+        return self.obs_man.as_observation(x), mask
 
     def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Joint:
         """One sweep of the Gibbs sampler: a new observable given the latent, then a new latent.
@@ -217,66 +264,20 @@ class Harmonium(Gibbs):
         """
         observable_key, latent_key = jax.random.split(key)
         x = self.check_form(x, batch=False, like=point)
-        likelihood = self.lkl_man.apply(self.likelihood_function(point), x.latent)
+        likelihood = self.observable_at(self.likelihood_function(point), x.latent)
         observable = self.obs_man.sample_one(observable_key, likelihood)
-        posterior = self.posterior_at(point, observable)
+        posterior, _ = self.condition(point, observable, None)
         return Joint(observable, self.pst_man.sample_one(latent_key, posterior))
 
-    def substitute(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The model of $y$, where $x = B y + c$ is observed, with the same latents.
 
-        Mathematically, $y$ is substituted in the observable and the interaction, and the new latent
-        parameters are those of the posterior at $x = c$, as far as parts of it are shifted at all.
-        """
-        self.check_single(point)
-        observable = self.obs_man.substitute(point.observable, scale, shift)
-        interaction = self.int_man.substitute_codomain(point.interaction, scale, shift)
-        return self.point(observable, interaction, self._latent_at(point, shift))
-
-    def _latent_at(self, point: Natural, shift: Any) -> Natural:
-        """The posterior at a shift of some parts of the observable, less what the others say."""
-        if shift is None:
-            return point.latent
-        origin = self.obs_man.harmless  # at which real vectors are zero, and say nothing
-        likelihood = self.likelihood_function(point)
-        at_shift, at_origin = (
-            self.message(likelihood, self.obs_man.check_form(x, False, point), None)[0]
-            for x in (_replace(origin, shift), origin)
-        )
-        return point.latent + at_shift - at_origin
-
-    def substitute_latent(self, point: Natural, scale: Any, shift: Any) -> Natural:
-        r"""The model with latents $y$, where $z = B y + c$, and the same observables.
-
-        Mathematically, $y$ is substituted in the latent and the interaction, and the new observable
-        parameters are those of the likelihood at $z = c$. Where $z$ is the latent of a hierarchy,
-        this concerns its interacting part.
-        """
-        self.check_single(point)
-        latent = self.pst_man.substitute(point.latent, scale, shift)
-        interaction = self.int_man.substitute_domain(point.interaction, scale)
-        observable = self.int_man.translate_at(point.observable, point.interaction, shift)
-        return self.point(observable, interaction, latent)
-
-    def make_likelihood(self, observable: Point, interaction: Point) -> Point:
-        """The likelihood with this offset and this linear part, a point of `lkl_man`."""
-        return AffinePoint(observable, interaction, self.lkl_man, observable.coordinates)
+@variables.register
+def _(family: Harmonium, is_latent: bool = False) -> Joint:
+    return Joint(variables(family.obs_man, is_latent), variables(family.pst_man, True))
 
 
-def as_batch(tree: Any) -> Any:
-    """A batch of one: every array with a leading axis of length 1."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
-
-
-def first_of(tree: Any) -> Any:
-    """The first of a batch."""
-    return jax.tree.map(lambda leaf: leaf[0], tree)
-
-
-def _replace(observation: Any, shift: Any) -> Any:
-    """An observation with shifts in the place of those parts that have one."""
-    if shift is None:
-        return observation
-    if isinstance(shift, tuple):
-        return tuple(_replace(*pair) for pair in zip(observation, shift, strict=True))
-    return shift
+@dependences.register
+def _(family: Harmonium, tree: Joint) -> tuple[Dependence, ...]:
+    """What is within the observables, these on the latents, and what is within the latents."""
+    observables, latents = tree
+    below, above = dependences(family.obs_man, observables), dependences(family.pst_man, latents)
+    return below + interactions(family, latents, observables) + above

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.evidence import is_whole
-from harmonium.exponential_family.outline import Dependence
+from harmonium.exponential_family.outline import Dependence, interactions
 from harmonium.families.normal import Normal
 from harmonium.geometry.diagonal import Diagonal
 from harmonium.geometry.embedding import (
@@ -18,16 +17,22 @@ from harmonium.geometry.embedding import (
     LinearEmbedding,
     RestrictionEmbedding,
 )
-from harmonium.geometry.linear_map import InteractionMap
+from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
 from harmonium.geometry.point import Mean, Natural
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.embedding import LatentHarmoniumEmbedding, ObservableEmbedding
+from harmonium.harmoniums.embedding import embed_deep, embed_observable, observable_lens
 from harmonium.harmoniums.linear_gaussian import LinearGaussianModel
-from harmonium.harmoniums.marginals import Channel
+from harmonium.harmoniums.marginals import Channel, channel, select_component
 from harmonium.harmoniums.mixture import Mixture
-from harmonium.harmoniums.observable import marginal_distribution
+from harmonium.harmoniums.standardize import (
+    standardize_under,
+    standardizing_map,
+    substitute_cause,
+    substitute_latent,
+    substitute_likelihood,
+)
 
 
 class Hierarchical(Conjugated):
@@ -53,7 +58,7 @@ class Hierarchical(Conjugated):
 
     def __check_init__(self):
         lower, upper = self.lwr_hrm.pst_man, self.upr_hrm.obs_man
-        if lower != upper:
+        if observable_lens(self.upr_hrm, lower) is None:
             raise TypeError(
                 f"the levels do not fit: the posterior of the lower harmonium lies on {lower}, the "
                 f"observable of the upper harmonium on {upper}. {_remedy(lower, upper)}"
@@ -67,9 +72,25 @@ class Hierarchical(Conjugated):
     @cached_property
     def prr_upr_hrm(self) -> Conjugated:
         """The upper harmonium of the prior, whose observable may be fuller."""
+        embedding: Any = self.pst_prr_emb
+        return embedding.amb_man
+
+    @cached_property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """The embedding of the upper harmonium of the posterior into that of the prior."""
         if self.lwr_hrm.is_symmetric:
-            return self.upr_hrm
-        return self.upr_hrm.embed_observable(self.lwr_hrm.pst_prr_emb)
+            return IdentityEmbedding(self.upr_hrm)
+        return embed_deep(self.upr_hrm, self.lwr_hrm.pst_prr_emb)[1]
+
+    @cached_property
+    def pst_lens(self) -> LinearEmbedding:
+        """Where the lower harmonium's latent is in the upper harmonium of the posterior."""
+        return _found(observable_lens(self.upr_hrm, self.lwr_hrm.pst_man))
+
+    @cached_property
+    def prr_lens(self) -> LinearEmbedding:
+        """Where the lower harmonium's latent is in the upper harmonium of the prior."""
+        return _found(observable_lens(self.prr_upr_hrm, self.lwr_hrm.prr_man))
 
     @property
     def obs_man(self) -> Any:
@@ -81,76 +102,38 @@ class Hierarchical(Conjugated):
         """The upper harmonium, of the posterior."""
         return self.upr_hrm
 
-    @cached_property
-    def int_man(self) -> InteractionMap:
-        """The lower harmonium's interaction, on the observable of the upper one."""
-        return self.lwr_hrm.int_man.compose_domain(ObservableEmbedding(self.upr_hrm))
-
-    @cached_property
-    def pst_prr_emb(self) -> RestrictionEmbedding:
-        """The embedding of the upper harmonium of the posterior into that of the prior."""
-        if self.lwr_hrm.is_symmetric:
-            return IdentityEmbedding(self.upr_hrm)
-        embedding = self.lwr_hrm.pst_prr_emb
-        return LatentHarmoniumEmbedding(embedding, self.upr_hrm, self.prr_upr_hrm)
+    # --- marginals
 
     @property
-    def is_closed_form(self) -> bool:
+    def int_man(self) -> Manifold:
+        """The lower harmonium's interaction."""
+        return self.lwr_hrm.int_man
+
+    @property
+    def has_closed_form_likelihood(self) -> bool:
         """If the lower harmonium's likelihood has a closed-form M-step."""
-        return self.lwr_hrm.is_closed_form
+        return self.lwr_hrm.has_closed_form_likelihood
 
     @property
-    def is_quadratic(self) -> bool:
-        """If both levels are jointly Gaussian."""
-        return self.lwr_hrm.is_quadratic and self.upr_hrm.is_quadratic
-
-    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-        """Those of the lower harmonium, with what the upper one observes."""
-        return self.lwr_hrm.interactions(latents.observable, observables)
+    def is_jointly_gaussian(self) -> bool:
+        """If both levels are."""
+        return self.lwr_hrm.is_jointly_gaussian and self.upr_hrm.is_jointly_gaussian
 
     def message(
         self, likelihood: Natural, x: Any, observed: Any
     ) -> tuple[Natural, Float[Array, ""]]:
         """That of the lower harmonium, in the observable of the upper one."""
-        rho, chi = self.lwr_hrm.message(self._to_lower(likelihood), x, observed)
-        upper = self.upr_hrm if is_whole(x, observed) else self.prr_upr_hrm
-        return ObservableEmbedding(upper).embed(rho), chi
+        rho, chi = self.lwr_hrm.message(likelihood, x, observed)
+        lens = self.pst_lens if is_whole(x, observed) else self.prr_lens
+        return lens.embed(rho), chi
+
+    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
+        return self.lwr_hrm.observable_at(likelihood, self.pst_lens.observe(latent))
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        lower = self.lwr_hrm
-        interaction = lower.int_man.adopt(point.interaction)
-        lower_mean = lower.point(point.observable, interaction, point.latent.observable)
-        lower_start = None if start is None else self._to_lower(start)
-        return self._from_lower(lower.likelihood_to_natural(lower_mean, lower_start))
-
-    def embed_observable(self, embedding: LinearEmbedding) -> "Hierarchical":
-        return Hierarchical(self.lwr_hrm.embed_observable(embedding), self.upr_hrm)
-
-    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        """First the latent of the lower level, by its marginal; then the upper level."""
-        standardizing = self.lwr_hrm.standardizing_map(latent.observable)
-        if standardizing is not None:
-            point = self.substitute_latent(point, *standardizing)
-        upper = self.upr_hrm.standardize_under(point.latent, latent.latent)
-        return self.point(point.observable, point.interaction, upper)
-
-    # --- marginals
-
-    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
-        return marginal_distribution(self, point)
-
-    def channel(self, likelihood: Natural) -> Channel:
-        """That of the lower harmonium, from the observable of the upper one."""
-        self.lkl_man.check_single(likelihood)
-        return self.lwr_hrm.channel(self._to_lower(likelihood))
-
-    def select_component(self, point: Natural, component: Any) -> tuple[Conjugated, Natural]:
-        self.check_single(point)
-        upper: Any
-        upper, latent = self.upr_hrm.select_component(point.latent, component)
-        lower: Any = self.lwr_hrm
-        model = lower if upper == lower.pst_man else Hierarchical(lower, upper)
-        return model, model.point(point.observable, model.int_man.adopt(point.interaction), latent)
+        latent = self.pst_lens.project(point.latent)
+        mean = self.lwr_hrm.point(point.observable, point.interaction, latent)
+        return self.lwr_hrm.likelihood_to_natural(mean, start)
 
     # --- starts
 
@@ -159,7 +142,7 @@ class Hierarchical(Conjugated):
         lower_key, upper_key = jax.random.split(key)
         likelihood = self.lwr_hrm.likelihood_function(self.lwr_hrm.initialize(lower_key))
         upper = self.upr_hrm.initialize(upper_key)
-        return self.join_dominated(self._from_lower(likelihood), upper)
+        return self.join_dominated(likelihood, upper)
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """The lower level from the sample, the upper from the latents of the sample.
@@ -168,23 +151,10 @@ class Hierarchical(Conjugated):
         """
         lower_key, upper_key = jax.random.split(key)
         lower = self.lwr_hrm.initialize_from_sample(lower_key, xs)
-        latents = self._latents_of(jax.random.fold_in(upper_key, 0), lower, xs)
+        latents = _latents_of(self.lwr_hrm, jax.random.fold_in(upper_key, 0), lower, xs)
         upper = self.upr_hrm.initialize_from_sample(upper_key, latents)
         likelihood = self.lwr_hrm.likelihood_function(lower)
-        return self.join_dominated(self._from_lower(likelihood), upper)
-
-    def _latents_of(self, key: PRNGKeyArray, lower: Natural, xs: Any) -> Any:
-        """An observation of the upper level for each of the lower."""
-        family = self.lwr_hrm.pst_man
-        forms = jax.tree.leaves(family.observation)
-        if all(jnp.issubdtype(form.dtype, jnp.floating) for form in forms):
-            return self.lwr_hrm.expected_latents(lower, xs)
-        keys = jax.random.split(key, batch_length(xs))
-
-        def draw(own: PRNGKeyArray, x: Any) -> Any:
-            return family.sample_one(own, self.lwr_hrm.posterior_at(lower, x))
-
-        return jax.vmap(draw)(keys, self.obs_man.check_data(xs))
+        return self.join_dominated(likelihood, upper)
 
     # --- levels
 
@@ -201,17 +171,73 @@ class Hierarchical(Conjugated):
         self.lwr_hrm.check_single(lower)
         if upper.manifold == self.upr_hrm:
             upper = self.pst_prr_emb.embed(upper)
-        likelihood = self._from_lower(self.lwr_hrm.likelihood_function(lower))
-        return self.join_conjugated(likelihood, upper)
+        return self.join_conjugated(self.lwr_hrm.likelihood_function(lower), upper)
 
-    def _to_lower(self, likelihood: Natural) -> Natural:
-        lower = self.lwr_hrm
-        interaction = lower.int_man.adopt(likelihood.interaction)
-        return lower.make_likelihood(likelihood.observable, interaction)
 
-    def _from_lower(self, likelihood: Natural) -> Natural:
-        interaction = self.int_man.adopt(likelihood.interaction)
-        return self.make_likelihood(likelihood.observable, interaction)
+def _found(lens: LinearEmbedding | None) -> LinearEmbedding:
+    assert lens is not None  # which the constructor has checked
+    return lens
+
+
+def _latents_of(model: Conjugated, key: PRNGKeyArray, point: Natural, xs: Any) -> Any:
+    """Data of the latent for each observation: expected vectors, or draws from the posterior."""
+    family = model.pst_man
+    forms = jax.tree.leaves(family.data_man.observation)
+    if all(jnp.issubdtype(form.dtype, jnp.floating) for form in forms):
+        return model.expected_latents(point, xs)
+    keys = jax.random.split(key, batch_length(xs))
+
+    def draw(own: PRNGKeyArray, x: Any) -> Any:
+        return family.data_of(family.sample_one(own, model.posterior_at(point, x)))
+
+    return jax.vmap(draw)(keys, model.data_man.check_data(xs))
+
+
+@interactions.register
+def _(model: Hierarchical, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+    """Those of the lower harmonium, with what the upper one observes."""
+    return interactions(model.lwr_hrm, model.pst_lens.observe(latents), observables)
+
+
+@embed_observable.register
+def _(model: Hierarchical, embedding: LinearEmbedding) -> Hierarchical:
+    return Hierarchical(embed_observable(model.lwr_hrm, embedding), model.upr_hrm)
+
+
+@standardize_under.register
+def _(model: Hierarchical, point: Natural, mean: Mean) -> Natural:
+    """First the latent of the lower level, by its marginal; then the upper level."""
+    standardizing = standardizing_map(model.lwr_hrm, model.pst_lens.project(mean.latent))
+    if standardizing is not None:
+        point = substitute_latent(model, point, *standardizing)
+    upper = standardize_under(model.upr_hrm, point.latent, mean.latent)
+    return model.point(point.observable, point.interaction, upper)
+
+
+@substitute_likelihood.register
+def _(model: Hierarchical, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
+    likelihood, rho = substitute_likelihood(model.lwr_hrm, likelihood, scale, shift)
+    return likelihood, model.pst_lens.embed(rho)
+
+
+@substitute_cause.register
+def _(model: Hierarchical, likelihood: Natural, scale: Any, shift: Any) -> Natural:
+    return substitute_cause(model.lwr_hrm, likelihood, scale, shift)
+
+
+@channel.register
+def _(model: Hierarchical, likelihood: Natural) -> Channel:
+    """That of the lower harmonium, from the observable of the upper one."""
+    return channel(model.lwr_hrm, likelihood)
+
+
+@select_component.register
+def _(model: Hierarchical, point: Natural, component: Any) -> tuple[Conjugated, Natural]:
+    upper: Any
+    upper, latent = select_component(model.upr_hrm, point.latent, component)
+    lower: Any = model.lwr_hrm
+    result = lower if upper == lower.pst_man else Hierarchical(lower, upper)
+    return result, result.point(point.observable, point.interaction, latent)
 
 
 def _remedy(lower: Any, upper: Any) -> str:

@@ -11,10 +11,11 @@ from harmonium.exponential_family.chunks import batch_length, map_chunks
 from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import sample_many
 from harmonium.exponential_family.mask import check_masks
-from harmonium.geometry.point import Natural
+from harmonium.geometry.point import Mean, Natural
+from harmonium.harmoniums.batch_inference import evidence_of
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.harmonium import Joint, as_batch, first_of
-from harmonium.harmoniums.patterns import Patterns, group_patterns
+from harmonium.harmoniums.grouped import GroupedObservations, group_observations
+from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
 
 # As many rows as are filled in at once: each has the mean parameters of its whole observable.
 ROWS_AT_ONCE = 1024
@@ -38,9 +39,9 @@ def impute(
 
     - `model`: a conjugated harmonium.
     - `params`: natural, its parameters.
-    - `xs`: one observation of `model.obs_man`, or a batch of N. What is not observed may be NaN.
-    - `observed`: one mask, of the form `model.obs_man.mask`, or N: truth values, one for each entry
-        of a vector of reals, one for a category, a count, and so on.
+    - `xs`: one observation of `model.data_man`, or a batch of N. What is not observed may be NaN.
+    - `observed`: one mask, of the form `model.data_man.mask`, or N: truth values, one for each
+        entry of a vector of reals, one for a category, a count, and so on.
     - `key`: a JAX random key, for draws.
     - `shape`: how many draws, the leading axes of the result.
 
@@ -52,30 +53,31 @@ def impute(
     if not isinstance(model, Conjugated):
         raise TypeError(f"impute takes a conjugated harmonium, got {model!r}.")
     model.check_single(params)
-    leaves, forms = jax.tree.leaves(xs), jax.tree.leaves(model.obs_man.observation)
+    leaves, forms = jax.tree.leaves(xs), jax.tree.leaves(model.data_man.observation)
     single = bool(leaves) and jnp.ndim(leaves[0]) == len(forms[0].shape)
     if single:
-        xs, observed = as_batch(xs), as_batch(observed)
+        xs, observed = _as_batch(xs), _as_batch(observed)
     if key is not None:
         filled = _draw(model, params, xs, observed, key, shape)
         return jax.tree.map(lambda leaf: leaf.take(0, len(shape)), filled) if single else filled
     if shape != ():
         raise ValueError(f"expectations have no shape, got {shape}. Pass a key to draw instead.")
-    filled = _expect(model, params, group_patterns(model.obs_man, xs, observed, params))
-    return first_of(filled) if single else filled
+    filled = _expect(model, params, group_observations(model, xs, observed, params))
+    return jax.tree.map(lambda leaf: leaf[0], filled) if single else filled
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _expect(model: Conjugated, params: Natural, xs: Patterns) -> Any:
-    family: Any = model.obs_man
+def _expect(model: Conjugated, params: Natural, xs: GroupedObservations) -> Any:
+    family: Any = model.data_man
 
     def fill(row: Any, mask: Any) -> Any:
         def evidence(observable: Natural) -> Array:
             point = model.point(observable, params.interaction, params.latent)
-            return model.evidence_kernel(point, Joint(row, None), Joint(mask, None))
+            return evidence_of(model, point, row, mask)
 
-        _, expected = value_and_mean(evidence, params.observable)
-        return family.fill(row, mask, family.expected_observation(expected))
+        _, mean = value_and_mean(evidence, params.observable)
+        expected = model.data_man.expected_observation(_data_mean(mean))
+        return family.fill(row, mask, expected)
 
     over_blocks = jax.vmap(jax.vmap(fill, (0, None)))
     size = max(1, ROWS_AT_ONCE // xs.shape[1])
@@ -91,19 +93,38 @@ def _draw(
     key: PRNGKeyArray,
     shape: tuple[int, ...],
 ) -> Any:
-    family: Any = model.obs_man
+    family: Any = model.data_man
     xs = family.check_form(xs, like=params)
     length = batch_length(xs)
     observed = check_masks(family, observed, length)
 
     def fill(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
-        latents = jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), model.pst_man.mask)
-        nothing = model.pst_man.check_form(model.pst_man.harmless, batch=False, like=params)
-        joint = Joint(row, nothing), Joint(mask, latents)
-        return model.sample_hidden(key, params, *joint).observable
+        hidden = jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), model.mask)
+        nothing = model.check_form(model.placeholder, batch=False, like=params)
+        joint = _with_data(row, nothing), _with_data(mask, hidden)
+        return model.data_of(model.sample_hidden(key, params, *joint))
 
     def fill_all(key: PRNGKeyArray) -> Any:
         rows = xs, observed, jax.random.split(key, length)
         return map_chunks(lambda chunk: jax.vmap(fill)(*chunk), rows, ROWS_AT_ONCE)
 
     return sample_many(fill_all, key, shape, max(1, ROWS_AT_ONCE // length))
+
+
+def _data_mean(mean: Mean) -> Mean:
+    """The statistics of the data, of those of an observation."""
+    while isinstance(mean, HarmoniumPoint):
+        mean = mean.observable
+    return mean
+
+
+def _with_data(data: Any, other: Any) -> Any:
+    """A joint observation whose data are replaced."""
+    if not isinstance(other, Joint):
+        return data
+    return Joint(_with_data(data, other.observable), other.latent)
+
+
+def _as_batch(tree: Any) -> Any:
+    """A batch of one: every array with a leading axis of length 1."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)

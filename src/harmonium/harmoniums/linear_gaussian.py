@@ -1,17 +1,18 @@
 """Linear Gaussian models: factor analysis, probabilistic principal components, and relatives."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.checks import all_finite, real_array, require
+from harmonium.families.euclidean import Euclidean
 from harmonium.families.normal import LocationShape, Normal
-from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
+from harmonium.families.normal_embedding import NormalCovarianceEmbedding
 from harmonium.geometry.diagonal import Diagonal, Identity, Scale
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
@@ -20,12 +21,17 @@ from harmonium.geometry.embedding import (
     zeros_like,
 )
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
+from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite, scale_location
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.marginals import Channel
-from harmonium.harmoniums.observable import marginal_distribution
+from harmonium.harmoniums.embedding import embed_observable
+from harmonium.harmoniums.marginals import Channel, channel, joined_moments
+from harmonium.harmoniums.standardize import (
+    standardizing_map,
+    substitute_cause,
+    substitute_likelihood,
+)
 
 
 class LinearGaussianModel(Conjugated):
@@ -56,7 +62,7 @@ class LinearGaussianModel(Conjugated):
     @cached_property
     def int_man(self) -> LinearMap:
         """A linear map from latent to observable locations."""
-        return LinearMap(LocationEmbedding(self.pst_man), LocationEmbedding(self.obs_man))
+        return LinearMap(Euclidean(self.pst_man.data_dim), Euclidean(self.obs_man.data_dim))
 
     @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
@@ -66,12 +72,7 @@ class LinearGaussianModel(Conjugated):
         return NormalCovarianceEmbedding(self.pst_man, Normal(self.pst_man.data_dim))
 
     @property
-    def is_closed_form(self) -> bool:
-        """Always: the M-step is a linear regression."""
-        return True
-
-    @property
-    def is_quadratic(self) -> bool:
+    def is_jointly_gaussian(self) -> bool:
         """Always: observable and latent are jointly normal."""
         return True
 
@@ -100,6 +101,11 @@ class LinearGaussianModel(Conjugated):
         shape = 0.5 * scaled @ rows.T
         return LocationShape(rows @ mean, shape, self.prr_man, Coordinates.NATURAL), chi
 
+    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
+        offset, rows = likelihood.observable, likelihood.interaction.rows[0].values
+        location = offset.location + latent @ rows
+        return LocationShape(location, offset.shape, self.obs_man, Coordinates.NATURAL)
+
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The regression of $x$ on $z$: $W = C_{xz} C_{zz}^{-1}$, and its residual covariance."""
         structure, latent_structure = self._structures
@@ -109,7 +115,7 @@ class LinearGaussianModel(Conjugated):
         covariance_z = latent_structure.matrix_from_moment(moment_z, n_lat)
         covariance_zx = point.interaction.rows[0].values - jnp.outer(mean_z, mean_x)
         factor = latent_structure.factor(covariance_z, n_lat)
-        transposed_loadings = _solve_wide(latent_structure, factor, covariance_zx)
+        transposed_loadings = solve_wide(latent_structure, factor, covariance_zx)
         offset = mean_x - mean_z @ transposed_loadings
         residual = (
             point.observable.shape
@@ -117,42 +123,25 @@ class LinearGaussianModel(Conjugated):
             - structure.cross_moment(transposed_loadings, covariance_zx)
         )
         noise = structure.matrix_from_moment(residual, n_obs)
-        return self._regression(transposed_loadings, offset, noise)
-
-    def embed_observable(self, embedding: LinearEmbedding) -> "LinearGaussianModel":
-        self._check_embeds(embedding)
-        return LinearGaussianModel(_normal(embedding.amb_man), self.pst_man)
-
-    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        return self.substitute_latent(point, *self.standardizing_map(latent))
-
-    def standardizing_map(self, marginal: Mean) -> tuple[Array, Array]:
-        """The mean, and the factor of the covariance that the posterior's structure admits."""
-        self.pst_man.check_single(marginal)
-        structure, mean = self.pst_man.covariance_structure, marginal.location
-        moment = marginal.shape - structure.cross_moment(mean[None], mean[None])
-        covariance = structure.matrix_from_moment(moment, self.pst_man.data_dim)
-        return structure.standardizing_scale(covariance), mean
-
-    # --- marginals
-
-    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
-        return marginal_distribution(self, point)
-
-    def channel(self, likelihood: Natural) -> Channel:
-        self.lkl_man.check_single(likelihood)
-        offset, noise = self.obs_man.joined_moments(likelihood.observable)
-        rows = likelihood.interaction.rows[0].values
-        return Channel(self._noise_solve(likelihood.observable, rows.T), offset, noise)
+        return self.regression(transposed_loadings, offset, noise)
 
     def transpose(self, point: Natural) -> tuple["LinearGaussianModel", Natural]:
+        r"""The same joint distribution with observable and latent exchanged.
+
+        The posterior of one is the likelihood of the other, and so are their covariance structures;
+        `Identity()` noise becomes `Scale()`, which a posterior may have.
+
+        **Returns:** the model that observes $z$ and has the latent $x$, and its natural point.
+        """
         self.check_single(point)
         latent: Any = point.observable
         if self.obs_man.covariance_structure == Identity():
             free, shape = Normal(self.obs_man.data_dim, Scale()), latent.location.dtype.type(-0.5)
             latent = LocationShape(latent.location, shape, free, Coordinates.NATURAL)
         transposed = LinearGaussianModel(self.pst_man, latent.manifold)
-        likelihood = transposed._from_rows(point.latent, point.interaction.rows[0].values.T)
+        likelihood = transposed.likelihood_from_rows(
+            point.latent, point.interaction.rows[0].values.T
+        )
         return transposed, transposed.point(point.latent, likelihood.interaction, latent)
 
     # --- starts
@@ -212,8 +201,13 @@ class LinearGaussianModel(Conjugated):
 
     def loadings(self, point: Natural) -> Float[Array, "obs lat"]:
         """The loadings W, (observable dimension, latent dimension), of a natural point."""
-        self.check_single(point)
-        return self._noise_solve(point.observable, point.interaction.rows[0].values.T)
+        return self.loadings_of(self.likelihood_function(point))
+
+    def loadings_of(self, likelihood: Natural) -> Float[Array, "obs lat"]:
+        """The loadings of a likelihood, without checks."""
+        structure, n = self.obs_man.covariance_structure, self.obs_man.data_dim
+        factor = structure.factor(-2 * likelihood.observable.shape, n)
+        return structure.solve(factor, likelihood.interaction.rows[0].values.T)
 
     def _from_parts(
         self, loadings: Array, observable: Natural, prior: Natural | None = None
@@ -257,109 +251,79 @@ class LinearGaussianModel(Conjugated):
     def _scaled_likelihood(self, loadings: Array, observable: Natural) -> Natural:
         structure = self.obs_man.covariance_structure
         rows = structure.apply(-2 * observable.shape, loadings.T)
-        return self._from_rows(observable, rows)
+        return self.likelihood_from_rows(observable, rows)
 
-    def _regression(self, transposed_loadings: Array, offset: Array, noise: Array) -> Natural:
+    def regression(self, transposed_loadings: Array, offset: Array, noise: Array) -> Natural:
+        """The likelihood with these standard parameters, of arrays of the right shapes."""
         observable = self.obs_man.from_moments(offset, noise)
         precision = -2 * observable.shape
         rows = self.obs_man.covariance_structure.apply(precision, transposed_loadings)
-        return self._from_rows(observable, rows)
+        return self.likelihood_from_rows(observable, rows)
 
-    def _from_rows(self, observable: Natural, rows: Array) -> Natural:
-        columns = VectorPoint(rows, self.int_man.cod_emb.sub_man, Coordinates.NATURAL)
+    def likelihood_from_rows(self, observable: Natural, rows: Array) -> Natural:
+        """The likelihood with this offset, and this (latent x observable) interaction."""
+        columns = VectorPoint(rows, self.int_man.cod_man, Coordinates.NATURAL)
         interaction = LinearMapPoint((columns,), self.int_man, Coordinates.NATURAL)
         return self.make_likelihood(observable, interaction)
-
-    def _noise_solve(self, observable: Natural, right: Array) -> Array:
-        structure, n = self.obs_man.covariance_structure, self.obs_man.data_dim
-        return structure.solve(structure.factor(-2 * observable.shape, n), right)
 
     @property
     def _structures(self) -> Any:
         return self.obs_man.covariance_structure, self.pst_man.covariance_structure
 
-    def _check_embeds(self, embedding: LinearEmbedding) -> None:
-        if embedding.sub_man != self.obs_man:
-            raise TypeError(
-                f"embed_observable takes an embedding of {self.obs_man}, got one of "
-                f"{embedding.sub_man}."
-            )
+
+@substitute_likelihood.register
+def _(
+    model: LinearGaussianModel, likelihood: Natural, scale: Any, shift: Any
+) -> tuple[Natural, Natural]:
+    rows = likelihood.interaction.rows[0].values
+    observable = substitute(model.obs_man, likelihood.observable, scale, shift)
+    scaled = jax.vmap(lambda row: scale_location(row, scale))(rows)
+    rho = zeros_like(model.pst_man, likelihood.observable)
+    if shift is not None:
+        location = rows @ jnp.asarray(shift, rows.dtype)
+        rho = LocationShape(location, rho.shape, model.pst_man, Coordinates.NATURAL)
+    return model.likelihood_from_rows(observable, scaled), rho
 
 
-class ComponentSums(NamedTuple):
-    """What is known of K components that share parameters, from their mean parameters.
-
-    **Fields:**
-
-    - `total`: the mean point of `obs_man` of all components together.
-    - `offsets`: K mean points, the components' shares of the observable statistics that differ.
-    - `interactions`: K mean points of `int_man`, their shares, or the one that is shared.
-    - `latents`: K mean points of `pst_man`, their shares.
-    - `weights`: (K,), their probabilities.
-    """
-
-    total: Any
-    offsets: Any
-    interactions: Any
-    latents: Any
-    weights: Array
+@substitute_cause.register
+def _(model: LinearGaussianModel, likelihood: Natural, scale: Any, shift: Any) -> Natural:
+    rows = likelihood.interaction.rows[0].values
+    columns = jax.vmap(lambda column: scale_location(column, scale), 1, 1)(rows)
+    observable = likelihood.observable
+    if shift is not None:
+        observable = model.observable_at(likelihood, jnp.asarray(shift, rows.dtype))
+    return model.likelihood_from_rows(observable, columns)
 
 
-def fits_likelihoods(model: Any, obs_emb: LinearEmbedding) -> bool:
-    """Whether `fit_likelihoods` has a formula: where factor analysers share their noise."""
-    is_linear = isinstance(model, LinearGaussianModel)
-    return is_linear and obs_emb == LocationEmbedding(model.obs_man)
+@standardizing_map.register
+def _(model: LinearGaussianModel, marginal: Mean) -> tuple[Array, Array]:
+    """The mean, and the factor of the covariance that the posterior's structure admits."""
+    structure, mean = model.pst_man.covariance_structure, marginal.location
+    moment = marginal.shape - structure.cross_moment(mean[None], mean[None])
+    covariance = structure.matrix_from_moment(moment, model.pst_man.data_dim)
+    return structure.standardizing_scale(covariance), mean
 
 
-def fit_likelihoods(model: Any, sums: ComponentSums) -> Natural:
-    r"""Regressions of $x$ on $z$ by component, with the average of their residual covariances.
-
-    Shared loadings are the regression within components: on covariances averaged over them.
-    """
-    total, offsets, interactions, latents, weights = sums
-    structure, latent_structure = model._structures
-    n_obs, n_lat = model.obs_man.data_dim, model.pst_man.data_dim
-    shared = interactions.batch_shape == ()
-    mean_x, mean_z = offsets.values / weights[:, None], latents.location / weights[:, None]
-
-    def within(moment: Array, mean: Array, weight: Array) -> Array:
-        spread = moment - weight * latent_structure.cross_moment(mean[None], mean[None])
-        return latent_structure.matrix_from_moment(spread, n_lat)
-
-    def regress(covariance: Array, covariance_zx: Array) -> Array:
-        factor = latent_structure.factor(covariance, n_lat)
-        return _solve_wide(latent_structure, factor, covariance_zx)
-
-    covariances = jax.vmap(within)(latents.shape, mean_z, weights)
-    crosses = latents.location[:, :, None] * mean_x[:, None, :]
-    moments = interactions.rows[0].values
-    if shared:
-        covariances_zx = (moments - jnp.sum(crosses, axis=0))[None]
-        slopes = regress(jnp.sum(covariances, axis=0), covariances_zx[0])[None]
-    else:
-        covariances_zx = moments - crosses
-        slopes = jax.vmap(regress)(covariances, covariances_zx)
-    explained = slopes.reshape(-1, n_obs), covariances_zx.reshape(-1, n_obs)
-    residual = (
-        total.shape
-        - structure.cross_moment(offsets.values, mean_x)
-        - structure.cross_moment(*explained)
-    )
-    noise = structure.matrix_from_moment(residual, n_obs)
-    slopes = jnp.broadcast_to(slopes, crosses.shape)
-    intercepts = mean_x - jnp.sum(mean_z[:, :, None] * slopes, axis=1)
-    return jax.vmap(model._regression, (0, 0, None))(slopes, intercepts, noise)
+@channel.register
+def _(model: LinearGaussianModel, likelihood: Natural) -> Channel:
+    offset, noise = joined_moments(model.obs_man, likelihood.observable)
+    return Channel(model.loadings_of(likelihood), offset, noise)
 
 
-def _solve_wide(structure: CovarianceStructure, factor: Array, right: Array) -> Array:
+@embed_observable.register
+def _(model: LinearGaussianModel, embedding: LinearEmbedding) -> LinearGaussianModel:
+    if embedding.sub_man != model.obs_man:
+        raise TypeError(
+            f"embed_observable takes an embedding of {model.obs_man}, got one of "
+            f"{embedding.sub_man}."
+        )
+    family: Any = embedding.amb_man
+    return LinearGaussianModel(family, model.pst_man)
+
+
+def solve_wide(structure: CovarianceStructure, factor: Array, right: Array) -> Array:
     """`solve` by a product, whose columns may lie on several devices; a solve would gather them."""
     return structure.solve(factor, jnp.eye(len(right), dtype=right.dtype)) @ right
-
-
-def _normal(manifold: Any) -> Normal:
-    if not isinstance(manifold, Normal):
-        raise TypeError(f"a linear Gaussian model observes a normal, got {manifold}.")
-    return manifold
 
 
 def factor_analysis(obs_dim: int, lat_dim: int) -> LinearGaussianModel:

@@ -1,4 +1,4 @@
-"""Mixtures of any exponential family."""
+"""Mixtures of any exponential family, harmoniums included."""
 
 from typing import Any
 
@@ -7,36 +7,40 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_close, require
-from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.evidence import sum_statistics
-from harmonium.exponential_family.form import float_dtype
-from harmonium.exponential_family.outline import Dependence, all_pairs, differing
+from harmonium.exponential_family.outline import Dependence, all_pairs, differing, interactions
 from harmonium.families.categorical import Categorical
-from harmonium.geometry.cholesky import solve_positive_definite
-from harmonium.geometry.embedding import (
-    IdentityEmbedding,
-    LinearEmbedding,
-    RestrictionEmbedding,
-    compose,
-    zeros_like,
-)
+from harmonium.families.normal import Normal
+from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, compose
 from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
 from harmonium.geometry.point import (
     Coordinates,
     Mean,
     Natural,
+    Point,
     VectorPoint,
+    stack_points,
 )
 from harmonium.geometry.structure import cached_property
-from harmonium.harmoniums.clusters import features_of, k_means, scaled_columns
-from harmonium.harmoniums.components import stack_components
+from harmonium.harmoniums.components import fit_components, has_formula, shares_interaction
 from harmonium.harmoniums.conjugated import Conjugated
-
-# How many observations make the components of a start, and how much of each is the whole sample.
-LARGEST_SAMPLE = 16_384
-WHOLE_SAMPLE = 0.05
+from harmonium.harmoniums.embedding import embed_observable
+from harmonium.harmoniums.harmonium import Joint
+from harmonium.harmoniums.latents import top_marginal
+from harmonium.harmoniums.marginals import (
+    joined_moments,
+    observable_distribution,
+    select_component,
+)
+from harmonium.harmoniums.mixture_starts import random_mixture, start_mixture
+from harmonium.harmoniums.standardize import (
+    standardize_under,
+    standardizing_map,
+    substitute_latent,
+    substitute_likelihood,
+)
 
 
 class Mixture(Conjugated):
@@ -47,13 +51,19 @@ class Mixture(Conjugated):
     $\theta_X + e(\Theta_k)$. With the evidence $f_X$ of the family, an observation has the message
     $\rho_k = f_X(\theta_X + e(\Theta_k), x) - f_X(\theta_X, x)$ and $\chi = f_X(\theta_X, x)$.
 
+    The family may be a harmonium with latents of its own, which its evidence hides:
+    `hm.Mixture(hm.factor_analysis(64, 5), 10)` is a mixture of factor analysers, and its data are
+    those of the factor analysers.
+
     **Arguments:**
 
     - `obs_man`: the family of the components.
     - `n_components`: $K$.
     - `obs_emb`: a linear embedding $e$ into `obs_man` of the part of the parameters that differs
         between components; by default all of them do. `hm.LocationEmbedding(normal)` gives
-        components that share their precision.
+        components that share their precision; for harmoniums see `hm.free_parameters`.
+
+    **Source:** Ghahramani and Hinton, The EM Algorithm for Mixtures of Factor Analyzers (1996).
     """
 
     obs_man: Differentiable = eqx.field(static=True)
@@ -75,7 +85,7 @@ class Mixture(Conjugated):
             )
 
     def __str__(self) -> str:
-        mixed = "" if self._shares_nothing else f", {self.obs_emb}"
+        mixed = "" if self.shares_nothing else f", {self.obs_emb}"
         return f"Mixture({self.obs_man}, {self.n_components}{mixed})"
 
     @cached_property
@@ -84,211 +94,64 @@ class Mixture(Conjugated):
         return Categorical(self.n_components)
 
     @cached_property
-    def pst_prr_emb(self) -> RestrictionEmbedding:
-        """The identity."""
-        return IdentityEmbedding(self.pst_man)
-
-    @cached_property
     def int_man(self) -> LinearMap:
         """K - 1 differences of component parameters."""
-        return LinearMap(IdentityEmbedding(self.pst_man), self.obs_emb)
+        return LinearMap(self.pst_man, self.obs_emb.sub_man)
 
     @property
-    def is_closed_form(self) -> bool:
-        """If the embedding has a formula for components that differ in what it embeds only."""
-        return self.obs_emb.fits_components
-
-    @property
-    def _shares_nothing(self) -> bool:
+    def shares_nothing(self) -> bool:
+        """Whether components may differ in all parameters."""
         return isinstance(self.obs_emb, IdentityEmbedding)
 
     @property
-    def is_quadratic(self) -> bool:
-        """Never."""
-        return False
-
-    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-        """All of what is observed depends on the category, with what the components share noted."""
-        note = differing(self.obs_emb.sub_man.dim, self.obs_man.dim)
-        return all_pairs(latents, observables, note)
+    def has_closed_form_likelihood(self) -> bool:
+        """If there is a formula for components that differ in what `obs_emb` embeds only."""
+        return has_formula(self.obs_emb)
 
     def message(
         self, likelihood: Natural, x: Any, observed: Any
     ) -> tuple[Natural, Float[Array, ""]]:
-        """The evidence of $x$ under the components, less that under the first, which is $chi$."""
-        components = self._components(likelihood.observable, likelihood.interaction)
+        """The evidence of $x$ under the components, less that under the first, which is chi."""
         evidence = self.obs_man.evidence_kernel
-        scores = jax.vmap(lambda own: evidence(own, x, observed))(components)
+        scores = jax.vmap(lambda own: evidence(own, x, observed))(self.components_of(likelihood))
         return VectorPoint(scores[1:] - scores[0], self.pst_man, Coordinates.NATURAL), scores[0]
 
+    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
+        return jax.tree.map(lambda leaf: leaf[latent], self.components_of(likelihood))
+
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+        starts = None if start is None else self.components_of(start)
         parts, weights = self.component_sums(point)
-        starts = None if start is None else self._components(start.observable, start.interaction)
-        components = self.obs_emb.fit_components(point.observable, parts, weights, starts)
-        return self._from_natural_components(components)
+        components = fit_components(self.obs_emb, point.observable, parts, weights, starts)
+        return self.join_components(components)
 
     def admits(self, point: Natural) -> Bool[Array, ""]:
         """Whether the family admits every component."""
         return jnp.all(jax.vmap(self.obs_man.admits)(self.components(point)))
 
-    def embed_observable(self, embedding: LinearEmbedding) -> "Mixture":
-        family: Any = embedding.amb_man
-        return Mixture(family, self.n_components, compose(embedding, self.obs_emb))
-
-    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        """The point itself: a categorical has nothing to standardise."""
-        return point
-
-    def standardizing_map(self, marginal: Mean) -> tuple[None, int]:
-        """The identity: no scale, and for a shift the reference, whose statistic is zero."""
-        self.pst_man.check_single(marginal)
-        return None, 0
-
-    # --- marginals
-
-    def observable_distribution(self, point: Natural) -> tuple["Mixture", Natural]:
-        self.check_single(point)
-        return self, point
-
-    def select_component(self, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
-        return self.obs_man, self.components(point)[component]
-
     # --- starts
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         """Random components with random weights."""
-        if not self._shares_nothing:
-            return self._initialize_shared(key)
-        observable_key, weight_key = jax.random.split(key)
-        keys = jax.random.split(observable_key, self.n_components)
-        components = jax.vmap(self.obs_man.initialize)(keys)
-        likelihood = self._from_natural_components(components)
-        return self.join_conjugated(likelihood, self.pst_man.initialize(weight_key))
-
-    def _initialize_shared(self, key: PRNGKeyArray) -> Natural:
-        """Components that differ by small multiples of the interacting part of random points."""
-        keys = jax.random.split(key, self.n_components + 1)
-        components = jax.vmap(self.obs_man.initialize)(keys[1:])
-        base = components[0]
-        differences = jax.vmap(lambda c: self.obs_emb.restrict(c - base))(components)
-        likelihood = self._make_likelihood(base, differences[1:] * 0.1)
-        return self.join_conjugated(likelihood, self.pst_man.initialize(keys[0]))
+        return random_mixture(self, key)
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """Components from clusters of the sample, or, for every other key, broad ones.
 
-        Clusters are those of k-means on the `features` of the observations; a twentieth of what
-        each component starts from comes from the whole sample, so that none is without data. Broad
+        Clusters are those of k-means on vectors of the observations; a twentieth of what each
+        component starts from comes from the whole sample, so that none is without data. Broad
         components lie half way between the average of the sample and random members of it, in mean
         coordinates, and have equal weights. Where components share parameters, those differ by what
         moves their interacting means there, and are then narrowed by a step of EM in which
         observations belong to one component. Clusters lead to the same good optimum more often,
         broad components to more of them.
 
-        Of a large sample a random part makes the components.
+        Harmoniums start from the parts into which a mixture of the family of their data cuts the
+        sample. Of a large sample a random part makes the components.
         """
-        xs = self.obs_man.check_data(xs)
-        member_key, observable_key, cluster_key, part_key, coin_key = jax.random.split(key, 5)
-        overall = self.obs_man.initialize_from_sample(observable_key, xs)
-        average = self.obs_man.to_mean(overall)
-        n = batch_length(xs)
-        if n > LARGEST_SAMPLE:
-            rows = jax.random.randint(part_key, (LARGEST_SAMPLE,), 0, n)
-            xs = jax.tree.map(lambda leaf: leaf[rows], xs)
-        if self._shares_nothing:
-            base, broad = overall, self._broad_components(member_key, xs, average)
-        else:
-            base = self._shared_components(member_key, xs, overall, average)
-            broad = self._narrowed(base, xs)
-        clustered = self._clusters(cluster_key, xs, average)
-        clusters = jax.random.bernoulli(coin_key)
-        mean = jax.tree.map(lambda a, b: jnp.where(clusters, a, b), clustered, broad)
-        if not self._shares_nothing:
-            return self.improve(mean, base)
-        parts, weights = self.component_sums(mean)
-        means = jax.vmap(lambda part, weight: part / weight)(parts, weights)
-        components = jax.vmap(self.obs_man.improve, (0, None))(means, overall)
-        prior = self.pst_man.to_natural(mean.latent)
-        return self.join_conjugated(self._from_natural_components(components), prior)
+        return start_mixture(self.obs_man, self, key, self.data_man.check_data(xs))
 
-    def _members(self, key: PRNGKeyArray, xs: Any) -> Mean:
-        """The statistics of random members of a sample, one for each component."""
-        n = batch_length(xs)
-        chosen = jax.lax.top_k(jax.random.uniform(key, (n,)), min(n, self.n_components))[1]
-        chosen = jnp.resize(chosen, (self.n_components,))
-        return jax.vmap(self.obs_man.sufficient_statistic)(jax.tree.map(lambda a: a[chosen], xs))
-
-    def _broad_components(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:
-        """Components half way between the average and members of the sample."""
-        k = self.n_components
-        sums = jax.vmap(lambda m: (m * 0.5 + average * 0.5) / k)(self._members(key, xs))
-        return self.from_component_sums(sums, jnp.full(k, 1 / k, float_dtype(average)))
-
-    def _shared_components(
-        self, key: PRNGKeyArray, xs: Any, overall: Natural, average: Mean
-    ) -> Natural:
-        """As `_broad_components`, of components that share parameters."""
-        means = jax.vmap(lambda m: m * 0.5 + average * 0.5)(self._members(key, xs))
-        differences = self._differences_towards(overall, means)
-        first = self.obs_emb.translate(overall, differences[0])
-        rest = jax.vmap(lambda d: d - differences[0])(differences[1:])
-        prior = zeros_like(self.pst_man, first)
-        return self.join_conjugated(self._make_likelihood(first, rest), prior)
-
-    def _clusters(self, key: PRNGKeyArray, xs: Any, average: Mean) -> Mean:
-        """The statistics of clusters of the sample, each with some of the whole sample."""
-        k, dtype = self.n_components, float_dtype(average)
-        features = jax.vmap(lambda x: features_of(self.obs_man, x))(xs).astype(dtype)
-        features = scaled_columns(features)
-        members = jax.nn.one_hot(k_means(key, features, k), k, dtype=dtype)
-        shares = members * (1 - WHOLE_SAMPLE) / len(members)
-        sums = jax.vmap(lambda own: own + average * (WHOLE_SAMPLE / k))(self._sums(xs, shares))
-        return self.from_component_sums(sums, jnp.sum(shares, axis=0) + WHOLE_SAMPLE / k)
-
-    def _narrowed(self, point: Natural, xs: Any) -> Mean:
-        """The statistics if observations belonged to their likeliest component.
-
-        A tenth of those of the point itself is mixed in, so that no component is empty. Components
-        that share parameters start as broad as the sample, and soft assignments would leave them
-        so.
-        """
-        dtype = float_dtype(point)
-        members = jax.nn.one_hot(self.assign(point, xs), self.n_components, dtype=dtype)
-        shares = members / len(members)
-        hard = self.from_component_sums(self._sums(xs, shares), jnp.sum(shares, axis=0))
-        return hard * 0.9 + self.to_mean(point) * 0.1
-
-    def _sums(self, xs: Any, shares: Float[Array, "n k"]) -> Mean:
-        """Sums of the statistics of observations, with the weights that these have in clusters."""
-        return jax.vmap(lambda own: sum_statistics(self.obs_man, xs, own), 1)(shares)
-
-    def _differences_towards(self, base: Natural, means: Mean) -> Natural:
-        """Differences from one component that move its interacting mean to others, to first order.
-
-        Each is halved until the result is inside the natural domain.
-        """
-        sub: Any = self.obs_emb.sub_man
-
-        def interacting_mean(vector: Array) -> Array:
-            moved = self.obs_emb.translate(base, sub.unravel(vector))
-            return sub.ravel(self.obs_emb.project(self.obs_man.to_mean(moved)))
-
-        zero = jnp.zeros(sub.dim, jax.tree.leaves(base)[0].dtype)
-        fisher, current = jax.jacfwd(interacting_mean)(zero), interacting_mean(zero)
-
-        def difference(mean: Mean) -> Natural:
-            target = sub.ravel(self.obs_emb.project(mean))
-            full = solve_positive_definite(fisher, target - current)
-
-            def outside(step: Array) -> Array:
-                moved = self.obs_emb.translate(base, sub.unravel(step))
-                return ~self.obs_man.in_domain(moved) & jnp.any(step != 0)
-
-            return sub.unravel(jax.lax.while_loop(outside, lambda step: step / 2, full))
-
-        return jax.vmap(difference)(means)
-
-    # --- standard parameters
+    # --- components
 
     def from_components(self, components: Any, weights: Any) -> Natural:
         """The mixture of given components.
@@ -302,52 +165,47 @@ class Mixture(Conjugated):
         **Raises:** an error for another number of components, bad weights, and components that
         differ in parameters that `obs_emb` does not reach.
         """
-        components = stack_components(self, self.obs_man, components)
+        if not isinstance(components, Point):
+            components = stack_points(components)
+        self.obs_man.check_point(components)
+        if components.coordinates is not Coordinates.NATURAL:
+            raise TypeError("from_components takes natural points, not mean points: to_natural.")
+        if components.batch_shape != (self.n_components,):
+            raise ValueError(
+                f"{self} has {self.n_components} components, got a batch of shape "
+                f"{components.batch_shape}."
+            )
         prior = self.pst_man.from_probabilities(weights)
-        return self.join_conjugated(self._from_natural_components(components, check=True), prior)
+        likelihood = self.join_components(components)
+        if not self.shares_nothing:
+            likelihood = require(
+                likelihood,
+                all_close(self.components_of(likelihood), components),
+                f"the components of {self} may differ in the parameters that obs_emb embeds only; "
+                "these differ in others.",
+            )
+        return self.join_conjugated(likelihood, prior)
 
     def components(self, point: Natural) -> Natural:
         """The components of a natural point, a batch of natural points of `obs_man`."""
-        self.check_single(point)
-        return self._components(point.observable, point.interaction)
+        return self.components_of(self.likelihood_function(point))
 
     def weights(self, point: Natural) -> Float[Array, " {self.n_components}"]:
         """The weights of the components of a natural point."""
         return self.pst_man.probabilities(self.prior(point))
 
-    def _components(self, observable: Natural, interaction: Natural) -> Natural:
-        others = jax.vmap(lambda d: self.obs_emb.translate(observable, d))(interaction.rows[0])
-        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), observable, others)
+    def components_of(self, likelihood: Natural) -> Natural:
+        """The components of a likelihood, without checks."""
+        first, differences = likelihood.observable, likelihood.interaction.rows[0]
+        others = jax.vmap(lambda own: self.obs_emb.translate(first, own))(differences)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, others)
 
-    def _from_natural_components(self, components: Natural, check: bool = False) -> Natural:
+    def join_components(self, components: Natural) -> Natural:
+        """The likelihood with K components, or those nearest to them that differ as allowed."""
         first = components[0]
-        differences = jax.vmap(lambda c: self.obs_emb.restrict(c - first))(components[1:])
-        likelihood = self._make_likelihood(first, differences)
-        if check and not self._shares_nothing:
-            rebuilt = self._components(likelihood.observable, likelihood.interaction)
-            likelihood = require(
-                likelihood,
-                all_close(rebuilt, components),
-                f"the components of {self} may differ in the parameters that obs_emb embeds only; "
-                "these differ in others.",
-            )
-        return likelihood
-
-    def _make_likelihood(self, observable: Natural, differences: Natural) -> Natural:
-        interaction = LinearMapPoint((differences,), self.int_man, Coordinates.NATURAL)
-        return self.make_likelihood(observable, interaction)
-
-    def join_components(self, components: Natural, log_odds: Float[Array, " k"]) -> Natural:
-        """The mixture with these components and this natural category.
-
-        **Arguments:**
-
-        - `components`: K natural points of `obs_man`.
-        - `log_odds`: (K - 1,), the natural parameters of the posterior's category.
-        """
-        likelihood = self._from_natural_components(components)
-        category = VectorPoint(log_odds, self.pst_man, Coordinates.NATURAL)
-        return self.point(likelihood.observable, likelihood.interaction, category)
+        rows = jax.vmap(lambda own: self.obs_emb.restrict(own - first))(components[1:])
+        interaction = LinearMapPoint((rows,), self.int_man, Coordinates.NATURAL)
+        return self.make_likelihood(first, interaction)
 
     def component_sums(self, point: Mean) -> tuple[Mean, Float[Array, " k"]]:
         """The components' shares of the interacting statistics, and their weights.
@@ -374,3 +232,123 @@ class Mixture(Conjugated):
         interaction = LinearMapPoint((rows,), self.int_man, Coordinates.MEAN)
         latent = VectorPoint(weights[1:], self.pst_man, Coordinates.MEAN)
         return self.point(observable, interaction, latent)
+
+
+@interactions.register
+def _(model: Mixture, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+    """All of a component depends on the category, with what the components share noted.
+
+    The latents of components that are harmoniums share nothing.
+    """
+    free, total = model.obs_emb.sub_man.dim, model.obs_man.dim
+    if not isinstance(observables, Joint):
+        return all_pairs(latents, observables, differing(free, total))
+    own: Any = model.obs_man
+    note = differing(free - own.pst_man.dim, total - own.pst_man.dim)
+    data = all_pairs(latents, observables.observable, note)
+    return data + all_pairs(latents, observables.latent)
+
+
+@embed_observable.register
+def _(model: Mixture, embedding: LinearEmbedding) -> Mixture:
+    if embedding.sub_man == model.obs_man:
+        family: Any = embedding.amb_man
+        return Mixture(family, model.n_components, compose(embedding, model.obs_emb))
+    raise TypeError(f"the components of {model} can't be embedded by {embedding}.")
+
+
+@select_component.register
+def _(model: Mixture, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
+    return model.obs_man, model.components(point)[component]
+
+
+@substitute_likelihood.register
+def _(model: Mixture, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
+    """That of the components; as the prior stays, the latent gets what conjugation takes less."""
+    components = model.components_of(likelihood)
+    moved = jax.vmap(lambda own: substitute(model.obs_man, own, scale, shift))(components)
+    result = model.join_components(moved)
+    before, after = (model.message(own, None, None)[0] for own in (likelihood, result))
+    return result, before - after
+
+
+@standardize_under.register
+def _(model: Mixture, point: Natural, mean: Mean) -> Natural:
+    """Each harmonium by itself, or all alike where they share the interaction.
+
+    Harmoniums that share something else stay as they are, as it might not be shared any more.
+    """
+    family: Any = model.obs_man
+    if family.data_man == family:
+        return point
+    components = model.components(point)
+    if shares_interaction(model.obs_emb):
+        common = standardizing_map(family, mean.observable.latent)
+        if common is None:
+            return point
+        components = jax.vmap(lambda own: substitute_latent(family, own, *common))(components)
+    elif model.has_closed_form_likelihood:
+        standardize = jax.vmap(lambda own, mean: standardize_under(family, own, mean))
+        components = standardize(components, _component_means(model, mean))
+    else:
+        return point
+    return model.join_conjugated(model.join_components(components), model.prior(point))
+
+
+def _component_means(model: Mixture, mean: Mean) -> Mean:
+    """The statistics of harmoniums, of which those that share some have no other than latents'."""
+    family: Any = model.obs_man
+    sums, weights = model.component_sums(mean)
+    if not model.shares_nothing:
+        nothing = family.zeros(Coordinates.MEAN)
+        parts = nothing.observable, nothing.interaction
+        sums = jax.vmap(lambda latent: family.point(*parts, latent))(sums.components[1])
+    return jax.vmap(lambda own, weight: own / weight)(sums, weights)
+
+
+# --- the marginal over observables, by conditioning on the category at the top
+
+
+@observable_distribution.register
+def _(model: Conjugated, point: Natural) -> tuple[Differentiable, Natural]:
+    model.check_single(point)
+    top = top_marginal(model, point)
+    if top is None:
+        marginal = _normal(model, point)
+        return _family(marginal), marginal
+    components = jax.vmap(lambda k: _component(model, point, k))(
+        jnp.arange(_family(top).n_categories)
+    )
+    mixture = Mixture(_family(components), len(components))
+    return mixture, mixture.join_conjugated(mixture.join_components(components), top)
+
+
+@observable_distribution.register
+def _(model: Mixture, point: Natural) -> tuple[Differentiable, Natural]:
+    model.check_single(point)
+    if model.obs_man.data_man == model.obs_man:
+        return model, point
+    return observable_distribution.dispatch(Conjugated)(model, point)
+
+
+def _component(model: Conjugated, point: Natural, component: Any) -> Natural:
+    """The distribution of the data given one category."""
+    conditioned, own = select_component(model, point, component)
+    if conditioned == model.data_man:  # no latents are left
+        return own
+    if top_marginal(conditioned, own) is not None:
+        raise TypeError(
+            f"given the category at the top of {model}, the observables have a mixture again, so "
+            "their marginal is in no family at hand. log_observable_density and observable_sample "
+            "are exact nevertheless."
+        )
+    return _normal(conditioned, own)
+
+
+def _normal(model: Differentiable, point: Natural) -> Natural:
+    mean, covariance = joined_moments(model, point)
+    return Normal(len(mean)).from_moments(mean, covariance)
+
+
+def _family(point: Natural) -> Any:
+    return point.manifold

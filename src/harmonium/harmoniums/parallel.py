@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,132 +12,32 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.evidence import is_whole
-from harmonium.exponential_family.outline import Dependence
+from harmonium.exponential_family.outline import Dependence, interactions
 from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
-from harmonium.geometry.block_map import BlockMap, BlockMapPoint
-from harmonium.geometry.embedding import (
-    IdentityEmbedding,
-    LinearEmbedding,
-    RestrictionEmbedding,
-)
-from harmonium.geometry.joint_embedding import ComponentEmbedding
+from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
-from harmonium.geometry.product import ProductPoint
+from harmonium.geometry.product import ManifoldTuple, ProductPoint
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.marginals import Channel
-from harmonium.harmoniums.observable import marginal_distribution
-
-if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
-    from typing import ClassVar as AbstractVar
-else:
-    from equinox import AbstractVar
-
-
-class SideBySide(Conjugated):
-    """Conjugated harmoniums whose observables are independent given the latents.
-
-    An observation is a tuple with one entry for each of the `harmoniums`.
-    """
-
-    harmoniums: AbstractVar[tuple]
-
-    def __str__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(str, self.harmoniums))})"
-
-    @cached_property
-    def obs_man(self) -> Product:
-        """The product of the observable manifolds of the parts."""
-        return Product(*(part.obs_man for part in self.harmoniums))
-
-    @property
-    def is_closed_form(self) -> bool:
-        """If all parts are."""
-        return all(part.is_closed_form for part in self.harmoniums)
-
-    @property
-    def is_quadratic(self) -> bool:
-        """No: observations are tuples, of which no smaller sample is made."""
-        return False
-
-    def _split(self, likelihood: Natural) -> list[Any]:
-        """The likelihoods of the parts."""
-        pairs = likelihood.observable.components, likelihood.interaction.blocks
-        return [
-            part.make_likelihood(observable, part.int_man.adopt(block))
-            for part, observable, block in zip(self.harmoniums, *pairs, strict=True)
-        ]
-
-    def _merge(self, points: list[Any]) -> Natural:
-        """The likelihood of the whole, from points or likelihoods of the parts."""
-        interaction: Any = self.int_man
-        observables = tuple(point.observable for point in points)
-        pairs = zip(interaction.maps, points, strict=True)
-        blocks = tuple(block.adopt(point.interaction) for block, point in pairs)
-        return self.make_likelihood(
-            ProductPoint(observables, self.obs_man, Coordinates.NATURAL),
-            BlockMapPoint(blocks, interaction, Coordinates.NATURAL),
-        )
-
-    def _messages(
-        self, likelihood: Natural, x: Any, observed: Any
-    ) -> tuple[list[Natural], Float[Array, ""]]:
-        """Those of the parts: every rho on one kind of latent manifold, and the sum of every chi.
-
-        Where all of one part is observed, but not of others, its rho is embedded as theirs are.
-        """
-        nothing, whole = (None,) * len(self.harmoniums), is_whole(x, observed)
-        xs, masks = nothing if x is None else x, nothing if observed is None else observed
-        rhos, chis = [], []
-        for part, own, xi, mask in zip(
-            self.harmoniums, self._split(likelihood), xs, masks, strict=True
-        ):
-            rho, chi = part.message(own, xi, mask)
-            is_restricted = is_whole(xi, mask) and not whole
-            rhos.append(part.pst_prr_emb.embed(rho) if is_restricted else rho)
-            chis.append(chi)
-        return rhos, functools.reduce(operator.add, chis)
-
-    def _fit_parts(self, point: Mean, latents: tuple, start: Natural | None) -> Natural:
-        """`likelihood_to_natural` of the parts, given the mean of the latent of each."""
-        starts = (None,) * len(self.harmoniums) if start is None else self._split(start)
-        components = point.observable.components, point.interaction.blocks
-        quintuples = zip(self.harmoniums, *components, latents, starts, strict=True)
-        return self._merge(
-            [
-                part.likelihood_to_natural(part.point(x, part.int_man.adopt(block), z), begin)
-                for part, x, block, z, begin in quintuples
-            ]
-        )
-
-    # --- marginals
-
-    def observable_distribution(self, point: Natural) -> tuple[Differentiable, Natural]:
-        return marginal_distribution(self, point)
-
-    def _channels(self, likelihood: Natural) -> list[Channel]:
-        self.lkl_man.check_single(likelihood)
-        parts = zip(self.harmoniums, self._split(likelihood), strict=True)
-        return [part.channel(own) for part, own in parts]
-
-    def _embed_parts(self, embedding: LinearEmbedding) -> list[Conjugated]:
-        if not isinstance(embedding, ProductEmbedding) or embedding.sub_man != self.obs_man:
-            raise TypeError(
-                f"embed_observable takes a ProductEmbedding of {self.obs_man}, got {embedding}."
-            )
-        pairs = zip(self.harmoniums, embedding.parts, strict=True)
-        return [part.embed_observable(own) for part, own in pairs]
+from harmonium.harmoniums.embedding import embed_observable
+from harmonium.harmoniums.marginals import Channel, channel, select_component
+from harmonium.harmoniums.standardize import (
+    standardize_under,
+    standardizing_map,
+    substitute_cause,
+    substitute_likelihood,
+)
 
 
-class Parallel(SideBySide):
+class Parallel(Conjugated):
     r"""Several views of one latent: $p(x_1, \dots, x_k, z) = p(z) \prod_i p(x_i|z)$.
 
     The parts are harmoniums over the same latent manifold, whose observables are independent given
-    the latent. An observation is a tuple with one entry a part. Conjugation parameters add:
-    $\rho = \sum_i \rho_i$ and $\chi = \sum_i \chi_i$. Factor analyses in parallel are multi-view
-    factor analysis, with full noise probabilistic canonical correlation analysis; mixtures in
-    parallel are naive Bayes over mixed views.
+    the latent. An observation is a tuple with one entry a part. Messages add: $\rho = \sum_i
+    \rho_i$ and $\chi = \sum_i \chi_i$. Factor analyses in parallel are multi-view factor analysis,
+    with full noise probabilistic canonical correlation analysis; mixtures in parallel are naive
+    Bayes over mixed views.
 
     **Arguments:**
 
@@ -159,6 +59,19 @@ class Parallel(SideBySide):
                     f"{part.prr_man}."
                 )
 
+    def __str__(self) -> str:
+        return f"Parallel({', '.join(map(str, self.harmoniums))})"
+
+    @cached_property
+    def obs_man(self) -> Product:
+        """The product of the observable manifolds of the parts."""
+        return Product(*(part.obs_man for part in self.harmoniums))
+
+    @cached_property
+    def int_man(self) -> ManifoldTuple:
+        """The interactions of the parts, side by side."""
+        return ManifoldTuple(tuple(part.int_man for part in self.harmoniums))
+
     @property
     def pst_man(self) -> Any:
         """The latent manifold that the parts share."""
@@ -169,60 +82,24 @@ class Parallel(SideBySide):
         """The embedding that the parts share."""
         return self.harmoniums[0].pst_prr_emb
 
-    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-        """Those of all parts with the latents that they share."""
-        pairs = zip(self.harmoniums, observables, strict=True)
-        return sum((part.interactions(latents, own) for part, own in pairs), ())
-
-    @cached_property
-    def int_man(self) -> BlockMap:
-        """One block for each part, into its component of the observable."""
-        views = enumerate(self.harmoniums)
-        maps = (p.int_man.compose_codomain(ComponentEmbedding(self.obs_man, i)) for i, p in views)
-        return BlockMap(tuple(maps))
+    @property
+    def has_closed_form_likelihood(self) -> bool:
+        """If all parts have."""
+        return all(part.has_closed_form_likelihood for part in self.harmoniums)
 
     def message(
         self, likelihood: Natural, x: Any, observed: Any
     ) -> tuple[Natural, Float[Array, ""]]:
         """The sum of those of the parts."""
-        rhos, chi = self._messages(likelihood, x, observed)
+        rhos, chi = _messages(self, likelihood, x, observed)
         return functools.reduce(operator.add, rhos), chi
+
+    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
+        return _observables_at(self, likelihood, (latent,) * len(self.harmoniums))
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
-        return self._fit_parts(point, (point.latent,) * len(self.harmoniums), start)
-
-    def embed_observable(self, embedding: LinearEmbedding) -> "Parallel":
-        return Parallel(*self._embed_parts(embedding))
-
-    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        standardizing = self.standardizing_map(latent)
-        return point if standardizing is None else self.substitute_latent(point, *standardizing)
-
-    def standardizing_map(self, marginal: Mean) -> tuple[Any, Any] | None:
-        """That of the first part."""
-        return self.harmoniums[0].standardizing_map(marginal)
-
-    def channel(self, likelihood: Natural) -> Channel:
-        """Those of the parts, all from one latent."""
-        channels = self._channels(likelihood)
-        return _side_by_side(channels, jnp.concatenate([c.loadings for c in channels]))
-
-    def select_component(self, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
-        self.check_single(point)
-        parts = zip(self.harmoniums, self._split(self.likelihood_function(point)), strict=True)
-        selected = [
-            part.select_component(
-                part.point(own.observable, own.interaction, point.latent), component
-            )
-            for part, own in parts
-        ]
-        models, points = zip(*selected, strict=True)
-        if models == tuple(part.obs_man for part in self.harmoniums):  # no latents are left
-            return self.obs_man, ProductPoint(points, self.obs_man, Coordinates.NATURAL)
-        views = Parallel(*models)
-        likelihood = views._merge(list(points))
-        return views, views.point(likelihood.observable, likelihood.interaction, points[0].latent)
+        return _fit_parts(self, point, (point.latent,) * len(self.harmoniums), start)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         """Random parts with the prior of the first."""
@@ -232,20 +109,15 @@ class Parallel(SideBySide):
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """Parts from their views of the same random choices, with the prior of the first."""
-        xs = self.obs_man.check_data(xs)
-        return self._join(
-            [
-                part.initialize_from_sample(key, x)
-                for part, x in zip(self.harmoniums, xs, strict=True)
-            ]
-        )
+        pairs = zip(self.harmoniums, self.data_man.check_data(xs), strict=True)
+        return self._join([part.initialize_from_sample(key, x) for part, x in pairs])
 
     def _join(self, points: list[Any]) -> Natural:
         prior = self.harmoniums[0].prior(points[0])
-        return self.join_dominated(self._merge(points), self.pst_prr_emb.restrict(prior))
+        return self.join_dominated(merge(self, points), self.pst_prr_emb.restrict(prior))
 
 
-class Beside(SideBySide):
+class Beside(Conjugated):
     r"""Independent harmoniums side by side: $p(x_1, z_1, \dots, x_k, z_k) = \prod_i p(x_i, z_i)$.
 
     Observables and latents are tuples with one entry a part. By itself this is just several models;
@@ -262,6 +134,19 @@ class Beside(SideBySide):
     def __init__(self, *harmoniums: Conjugated):
         self.harmoniums = _checked(harmoniums)
 
+    def __str__(self) -> str:
+        return f"Beside({', '.join(map(str, self.harmoniums))})"
+
+    @cached_property
+    def obs_man(self) -> Product:
+        """The product of the observable manifolds of the parts."""
+        return Product(*(part.obs_man for part in self.harmoniums))
+
+    @cached_property
+    def int_man(self) -> ManifoldTuple:
+        """The interactions of the parts, side by side."""
+        return ManifoldTuple(tuple(part.int_man for part in self.harmoniums))
+
     @cached_property
     def pst_man(self) -> Product:
         """The product of the latent manifolds of the parts."""
@@ -274,86 +159,39 @@ class Beside(SideBySide):
             return IdentityEmbedding(self.pst_man)
         return ProductEmbedding(*(part.pst_prr_emb for part in self.harmoniums))
 
-    def interactions(self, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-        """Those of each part with its own latents."""
-        triples = zip(self.harmoniums, latents, observables, strict=True)
-        return sum((part.interactions(z, x) for part, z, x in triples), ())
-
-    @cached_property
-    def int_man(self) -> BlockMap:
-        """One block for each part, between its components of the latent and the observable."""
-        maps = []
-        for i, part in enumerate(self.harmoniums):
-            block = part.int_man.compose_domain(ComponentEmbedding(self.pst_man, i))
-            maps.append(block.compose_codomain(ComponentEmbedding(self.obs_man, i)))
-        return BlockMap(tuple(maps))
+    @property
+    def has_closed_form_likelihood(self) -> bool:
+        """If all parts have."""
+        return all(part.has_closed_form_likelihood for part in self.harmoniums)
 
     def message(
         self, likelihood: Natural, x: Any, observed: Any
     ) -> tuple[Natural, Float[Array, ""]]:
         """Those of the parts, side by side."""
-        rhos, chi = self._messages(likelihood, x, observed)
+        rhos, chi = _messages(self, likelihood, x, observed)
         latent = self.pst_man if is_whole(x, observed) else self.prr_man
         return ProductPoint(tuple(rhos), latent, Coordinates.NATURAL), chi
 
+    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
+        return _observables_at(self, likelihood, latent)
+
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
-        return self._fit_parts(point, point.latent.components, start)
-
-    def embed_observable(self, embedding: LinearEmbedding) -> "Beside":
-        return Beside(*self._embed_parts(embedding))
-
-    def standardize_under(self, point: Natural, latent: Mean) -> Natural:
-        """Part by part."""
-        points = [
-            part.standardize_under(part.point(p.observable, p.interaction, own), expected)
-            for part, p, own, expected in zip(
-                self.harmoniums,
-                self._split(self.likelihood_function(point)),
-                point.latent.components,
-                latent.components,
-                strict=True,
-            )
-        ]
-        return self._join(points)
-
-    def channel(self, likelihood: Natural) -> Channel:
-        """Those of the parts, each from its own latent."""
-        channels = self._channels(likelihood)
-        return _side_by_side(channels, block_diag(*(c.loadings for c in channels)))
-
-    def standardizing_map(self, marginal: Mean) -> tuple[tuple, tuple] | None:
-        """Tuples of scales and of shifts, if there are several parts and all have such maps."""
-        self.pst_man.check_single(marginal)
-        pairs = zip(self.harmoniums, marginal.components, strict=True)
-        maps: Any = [part.standardizing_map(own) for part, own in pairs]
-        if len(maps) == 1 or any(own is None for own in maps):
-            return None
-        scales, shifts = zip(*maps, strict=True)
-        return scales, shifts
+        return _fit_parts(self, point, point.latent.components, start)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         keys = jax.random.split(key, len(self.harmoniums))
-        return self._join(
-            [part.initialize(k) for part, k in zip(self.harmoniums, keys, strict=True)]
-        )
+        points = [part.initialize(k) for part, k in zip(self.harmoniums, keys, strict=True)]
+        return join_points(self, points)
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        xs = self.obs_man.check_data(xs)
         keys = jax.random.split(key, len(self.harmoniums))
-        triples = zip(self.harmoniums, keys, xs, strict=True)
-        return self._join([part.initialize_from_sample(k, x) for part, k, x in triples])
-
-    def _join(self, points: list[Any]) -> Natural:
-        likelihood = self._merge(points)
-        latents = tuple(point.latent for point in points)
-        latent = ProductPoint(latents, self.pst_man, Coordinates.NATURAL)
-        return self.point(likelihood.observable, likelihood.interaction, latent)
+        triples = zip(self.harmoniums, keys, self.data_man.check_data(xs), strict=True)
+        points = [part.initialize_from_sample(k, x) for part, k, x in triples]
+        return join_points(self, points)
 
 
-def _side_by_side(channels: list[Channel], loadings: Array) -> Channel:
-    offset = jnp.concatenate([channel.offset for channel in channels])
-    return Channel(loadings, offset, block_diag(*(channel.noise for channel in channels)))
+# --- what both have in common
 
 
 def _checked(harmoniums: tuple) -> tuple:
@@ -363,3 +201,219 @@ def _checked(harmoniums: tuple) -> tuple:
         if not isinstance(part, Conjugated):
             raise TypeError(f"expected conjugated harmoniums, got {part!r}.")
     return harmoniums
+
+
+def split(model: Any, likelihood: Natural) -> list[Any]:
+    """The likelihoods of the parts."""
+    triples = zip(
+        model.harmoniums,
+        likelihood.observable.components,
+        likelihood.interaction.components,
+        strict=True,
+    )
+    return [part.make_likelihood(observable, own) for part, observable, own in triples]
+
+
+def merge(model: Any, points: list[Any]) -> Natural:
+    """The likelihood of the whole, from points or likelihoods of the parts."""
+    observable = tuple(point.observable for point in points)
+    interaction = tuple(point.interaction for point in points)
+    return model.make_likelihood(
+        ProductPoint(observable, model.obs_man, Coordinates.NATURAL),
+        ProductPoint(interaction, model.int_man, Coordinates.NATURAL),
+    )
+
+
+def join_points(model: Beside, points: list[Any]) -> Natural:
+    """The harmoniums with these points, side by side."""
+    likelihood, latents = merge(model, points), tuple(point.latent for point in points)
+    latent = ProductPoint(latents, model.pst_man, Coordinates.NATURAL)
+    return model.point(likelihood.observable, likelihood.interaction, latent)
+
+
+def _messages(
+    model: Any, likelihood: Natural, x: Any, observed: Any
+) -> tuple[list[Natural], Float[Array, ""]]:
+    """Those of the parts: every rho on one kind of latent manifold, and the sum of every chi.
+
+    Where all of one part is observed, but not of others, its rho is embedded as theirs are.
+    """
+    nothing, whole = (None,) * len(model.harmoniums), is_whole(x, observed)
+    xs, masks = nothing if x is None else x, nothing if observed is None else observed
+    parts = zip(model.harmoniums, split(model, likelihood), xs, masks, strict=True)
+    rhos, chis = [], []
+    for part, own, xi, mask in parts:
+        rho, chi = part.message(own, xi, mask)
+        is_restricted = is_whole(xi, mask) and not whole
+        rhos.append(part.pst_prr_emb.embed(rho) if is_restricted else rho)
+        chis.append(chi)
+    return rhos, functools.reduce(operator.add, chis)
+
+
+def _observables_at(model: Any, likelihood: Natural, latents: tuple) -> Natural:
+    triples = zip(model.harmoniums, split(model, likelihood), latents, strict=True)
+    components = tuple(part.observable_at(own, z) for part, own, z in triples)
+    return ProductPoint(components, model.obs_man, Coordinates.NATURAL)
+
+
+def _fit_parts(model: Any, point: Mean, latents: tuple, start: Natural | None) -> Natural:
+    """`likelihood_to_natural` of the parts, given the mean of the latent of each."""
+    starts = (None,) * len(model.harmoniums) if start is None else split(model, start)
+    components = point.observable.components, point.interaction.components
+    parts = zip(model.harmoniums, *components, latents, starts, strict=True)
+    return merge(
+        model,
+        [part.likelihood_to_natural(part.point(x, i, z), own) for part, x, i, z, own in parts],
+    )
+
+
+@interactions.register
+def _(model: Parallel, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+    """Those of all parts with the latents that they share."""
+    pairs = zip(model.harmoniums, observables, strict=True)
+    return sum((interactions(part, latents, own) for part, own in pairs), ())
+
+
+@interactions.register
+def _(model: Beside, latents: Any, observables: Any) -> tuple[Dependence, ...]:
+    """Those of each part with its own latents."""
+    triples = zip(model.harmoniums, latents, observables, strict=True)
+    return sum((interactions(part, z, x) for part, z, x in triples), ())
+
+
+def _embed_parts(model: Any, embedding: LinearEmbedding) -> Any:
+    if not isinstance(embedding, ProductEmbedding) or embedding.sub_man != model.obs_man:
+        raise TypeError(
+            f"embed_observable takes a ProductEmbedding of {model.obs_man}, got {embedding}."
+        )
+    pairs = zip(model.harmoniums, embedding.parts, strict=True)
+    return type(model)(*(embed_observable(part, own) for part, own in pairs))
+
+
+embed_observable.register(Parallel, _embed_parts)
+embed_observable.register(Beside, _embed_parts)
+
+
+# --- affine maps
+
+
+@standardizing_map.register
+def _(model: Parallel, marginal: Mean) -> tuple[Any, Any] | None:
+    """That of the first part."""
+    return standardizing_map(model.harmoniums[0], marginal)
+
+
+@standardizing_map.register
+def _(model: Beside, marginal: Mean) -> tuple[tuple, tuple] | None:
+    """Tuples of scales and of shifts, `None` for parts that have no such map."""
+    pairs = zip(model.harmoniums, marginal.components, strict=True)
+    maps = [standardizing_map(part, own) or (None, None) for part, own in pairs]
+    scales, shifts = zip(*maps, strict=True)
+    return scales, shifts
+
+
+@standardize_under.register
+def _(model: Beside, point: Natural, mean: Mean) -> Natural:
+    """Part by part."""
+    likelihoods = split(model, model.likelihood_function(point))
+    triples = zip(model.harmoniums, likelihoods, point.latent.components, strict=True)
+    points = [part.point(own.observable, own.interaction, z) for part, own, z in triples]
+    components = mean.observable.components, mean.interaction.components, mean.latent.components
+    means = [p.point(*own) for p, *own in zip(model.harmoniums, *components, strict=True)]
+    parts = zip(model.harmoniums, points, means, strict=True)
+    return join_points(model, [standardize_under(part, own, m) for part, own, m in parts])
+
+
+def _spread(model: Any, value: Any) -> tuple:
+    return (None,) * len(model.harmoniums) if value is None else value
+
+
+def _substitute_parts(
+    model: Any, likelihood: Natural, scale: Any, shift: Any
+) -> tuple[Natural, list[Natural]]:
+    """The likelihoods of the parts of which something is scaled or shifted, and every rho."""
+    likelihoods, rhos = [], []
+    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
+    for part, own, own_scale, own_shift in zip(*parts, strict=True):
+        if own_scale is None and own_shift is None:
+            likelihoods.append(own)
+            zero = part.pst_man.zeros()
+            dtype = jax.tree.leaves(own)[0].dtype
+            rhos.append(jax.tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), zero))
+            continue
+        moved, rho = substitute_likelihood(part, own, own_scale, own_shift)
+        likelihoods.append(moved)
+        rhos.append(rho)
+    return merge(model, likelihoods), rhos
+
+
+@substitute_likelihood.register
+def _(model: Parallel, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
+    likelihood, rhos = _substitute_parts(model, likelihood, scale, shift)
+    return likelihood, functools.reduce(operator.add, rhos)
+
+
+@substitute_likelihood.register
+def _(model: Beside, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
+    likelihood, rhos = _substitute_parts(model, likelihood, scale, shift)
+    return likelihood, ProductPoint(tuple(rhos), model.pst_man, Coordinates.NATURAL)
+
+
+@substitute_cause.register
+def _(model: Parallel, likelihood: Natural, scale: Any, shift: Any) -> Natural:
+    pairs = zip(model.harmoniums, split(model, likelihood), strict=True)
+    return merge(model, [substitute_cause(part, own, scale, shift) for part, own in pairs])
+
+
+@substitute_cause.register
+def _(model: Beside, likelihood: Natural, scale: Any, shift: Any) -> Natural:
+    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
+    return merge(
+        model,
+        [
+            own if b is None and c is None else substitute_cause(part, own, b, c)
+            for part, own, b, c in zip(*parts, strict=True)
+        ],
+    )
+
+
+# --- marginals
+
+
+def _channels(model: Any, likelihood: Natural) -> list[Channel]:
+    pairs = zip(model.harmoniums, split(model, likelihood), strict=True)
+    return [channel(part, own) for part, own in pairs]
+
+
+def _side_by_side(channels: list[Channel], loadings: Array) -> Channel:
+    offset = jnp.concatenate([own.offset for own in channels])
+    return Channel(loadings, offset, block_diag(*(own.noise for own in channels)))
+
+
+@channel.register
+def _(model: Parallel, likelihood: Natural) -> Channel:
+    """Those of the parts, all from one latent."""
+    channels = _channels(model, likelihood)
+    return _side_by_side(channels, jnp.concatenate([own.loadings for own in channels]))
+
+
+@channel.register
+def _(model: Beside, likelihood: Natural) -> Channel:
+    """Those of the parts, each from its own latent."""
+    channels = _channels(model, likelihood)
+    return _side_by_side(channels, block_diag(*(own.loadings for own in channels)))
+
+
+@select_component.register
+def _(model: Parallel, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
+    pairs = zip(model.harmoniums, split(model, model.likelihood_function(point)), strict=True)
+    selected = [
+        select_component(part, part.point(own.observable, own.interaction, point.latent), component)
+        for part, own in pairs
+    ]
+    models, points = zip(*selected, strict=True)
+    if models == tuple(part.obs_man for part in model.harmoniums):  # no latents are left
+        return model.obs_man, ProductPoint(points, model.obs_man, Coordinates.NATURAL)
+    views = Parallel(*models)
+    likelihood = merge(views, list(points))
+    return views, views.point(likelihood.observable, likelihood.interaction, points[0].latent)

@@ -64,7 +64,7 @@ def _observable_length(params: Point) -> int:
     model: Any = params.manifold
     if not isinstance(model, Conjugated):
         raise TypeError(f"expected a point of a conjugated model, got one of {model}.")
-    forms = jax.tree.leaves(model.obs_man.observation)
+    forms = jax.tree.leaves(model.data_man.observation)
     if len(forms) != 1 or len(forms[0].shape) != 1:
         raise TypeError(f"expected a model whose observations are vectors, got {model}.")
     observable: Any = params

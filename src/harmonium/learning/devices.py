@@ -15,11 +15,11 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import invalid_as_nan
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.harmoniums.patterns import (
-    Patterns,
+from harmonium.harmoniums.grouped import (
+    GroupedObservations,
     block_length,
     blocks_of,
-    group_patterns,
+    group_observations,
     mask_keys,
 )
 from harmonium.learning.batches import Batches
@@ -125,7 +125,7 @@ def average(
     - `devices`: over which the observations are spread, or `None`.
     - `function`: takes a batch and its weights, positive and not normalised, and returns a pytree
         of averages.
-    - `xs`: a batch of N observations, or their `Patterns`, see `group_by_device`.
+    - `xs`: a batch of N observations, or their `GroupedObservations`, see `group_by_device`.
     - `weights`: (N,), summing to one.
     """
     if devices is None:
@@ -244,7 +244,7 @@ def spread_data(
     if mesh is not None and isinstance(data, Batches):
         raise TypeError("fit spreads arrays over a mesh, but no data that are read batch by batch.")
     spread = [leaf for leaf in jax.tree.leaves(data) if _is_spread(leaf)]
-    if isinstance(data, Patterns) or (mesh is None and not spread):
+    if isinstance(data, GroupedObservations) or (mesh is None and not spread):
         return data, weights, observed, None
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((data, weights, observed))):
         raise TypeError("fit spreads arrays over a mesh, but no arguments of compiled functions.")
@@ -308,21 +308,23 @@ def _automatic(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=types)
 
 
-def group_by_device(devices: Devices | None, family: Any, xs: Any, observed: Any) -> Patterns:
-    """What `group_patterns` makes of each device's observations, in as many blocks on each.
+def group_by_device(
+    devices: Devices | None, family: Any, xs: Any, observed: Any
+) -> GroupedObservations:
+    """What `group_observations` makes of each device's observations, in as many blocks on each.
 
     **Arguments:**
 
     - `devices`: over which the observations are spread, or `None`.
     - `family`: of the observations.
-    - `xs`: a batch of N observations, concealed.
+    - `xs`: a batch of N observations, masked out.
     - `observed`: N masks, of the form `family.mask`.
 
     **Returns:** patterns whose leaves are spread along their first axis; `slots` are places among
     the blocks of a device.
     """
     if devices is None:
-        return group_patterns(family, xs, observed)
+        return group_observations(family, xs, observed)
     rows, masks = _local_parts(xs), _local_parts(observed)
     keys = {device: mask_keys(own) for device, own in masks.items()}
     most = max(len(np.unique(own, axis=0)) for own in keys.values())
@@ -333,10 +335,12 @@ def group_by_device(devices: Devices | None, family: Any, xs: Any, observed: Any
     return _joined(devices, {d: _filled(rows[d], masks[d], *blocks[d], count) for d in rows})
 
 
-def _filled(xs: Any, observed: Any, rows: np.ndarray, slots: np.ndarray, count: int) -> Patterns:
-    """Patterns of one device, filled up to a number of blocks that no observation is in."""
+def _filled(
+    xs: Any, observed: Any, rows: np.ndarray, slots: np.ndarray, count: int
+) -> GroupedObservations:
+    """Those of one device, filled up to a number of blocks that no observation is in."""
     rows = np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]), rows.dtype)])
-    return Patterns(
+    return GroupedObservations(
         jax.tree.map(lambda leaf: leaf[rows], xs),
         jax.tree.map(lambda leaf: leaf[rows[:, 0]], observed),
         jax.device_put(slots, next(iter(jax.tree.leaves(xs)[0].devices()))),

@@ -13,7 +13,7 @@ from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights, require
 from harmonium.geometry.point import Coordinates, Natural
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.patterns import Patterns
+from harmonium.harmoniums.grouped import GroupedObservations, group_observations
 from harmonium.learning.fit import Fit
 
 
@@ -100,8 +100,7 @@ def _densities(params: Natural, data: Any, observed: Any) -> Array:
     model: Any = params.manifold
     if observed is not None:
         return model.log_observable_densities(params, data, observed=observed)
-    family = model.obs_man if isinstance(model, Conjugated) else model
-    return _complete_densities(params, family.check_form(data))
+    return _complete_densities(params, model.data_man.check_form(data))
 
 
 @eqx.filter_jit
@@ -133,7 +132,7 @@ def observed_information(
     if not isinstance(model, Conjugated):
         statistics = model.average_sufficient_statistic(data, weights)
     elif observed is not None:
-        data, observed = model.group_patterns(data, observed), None
+        data, observed = group_observations(model, data, observed), None
 
     def ascent(vector: Array) -> Array:
         point = model.unravel(vector, Coordinates.NATURAL)
@@ -150,7 +149,7 @@ def observed_information(
 def _total_weight(data: Any, weights: Any) -> Any:
     if weights is not None:
         return jnp.sum(jnp.asarray(weights))
-    return len(data) if isinstance(data, Patterns) else len(jax.tree.leaves(data)[0])
+    return len(data) if isinstance(data, GroupedObservations) else len(jax.tree.leaves(data)[0])
 
 
 def standard_errors(

@@ -16,8 +16,9 @@ from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.mask import check_masks
 from harmonium.geometry.point import Natural, Point, stack_points
+from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.patterns import Patterns
+from harmonium.harmoniums.grouped import GroupedObservations
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.devices import (
@@ -131,7 +132,7 @@ def fit(
     arguments = {"model": model, "method": method, "starts": (key, n_starts, n_candidates, starts)}
     arguments |= {"prior": prior, "scale": scale, "batch_size": batch_size}
     store = _checkpoint(checkpoint, every, arguments)
-    family: Any = _observable(model)
+    family: Any = model.data_man
     prior = _check_prior(model, prior)
     trials = _count_candidates(model, n_candidates, starts, observed, missing)
     origin = _check_starts(model, key, n_starts, trials, starts)
@@ -156,7 +157,7 @@ def fit(
     scaling = standardization(family, numbers, observed, shares) if scale else None
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
-        xs = jax.vmap(family.conceal)(xs, observed)
+        xs = jax.vmap(family.mask_out)(xs, observed)
     volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
     volume = jnp.sum(shares * volumes)
     ceiling = density_ceiling(scaling, xs, dtype)
@@ -198,14 +199,14 @@ def _fit_batches(
     method, origin, prior = settings.method, settings.origin, settings.prior
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
         raise TypeError("data can't be read batch by batch inside of compiled functions.")
-    family, progress = _observable(model), settings.progress
+    family, progress = model.data_man, settings.progress
     seed = 0 if key is None else int(jax.random.bits(key))
     size = min(settings.batch_size, batches.length or settings.batch_size)
     if isinstance(method, OnlineEM) and not batches.in_memory:
         blocks = first_block(family, batches, size, seed)
     else:
         blocks = read_blocks(family, batches, size)
-    whole = isinstance(model, Conjugated) and model.is_quadratic
+    whole = isinstance(model, Conjugated) and model.is_jointly_gaussian
     blocks = progress_bar(blocks, "moments", progress)
     surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
     prepared = prepare(family, surveyed, settings.scale)
@@ -296,13 +297,9 @@ def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
     return {name: describe(own) for name, own in arguments.items()}
 
 
-def _observable(model: Any) -> Any:
-    return model.obs_man if isinstance(model, Conjugated) else model
-
-
 def _check_data(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any, Any]:
     """The data, and masks of what is observed, for NaN if asked for."""
-    if isinstance(data, Patterns):
+    if isinstance(data, GroupedObservations):
         raise TypeError("fit takes observations and masks, `data` and `observed`, not patterns.")
     if missing not in ("error", "nan"):
         raise ValueError(f"missing is 'error' or 'nan', got {missing!r}.")
@@ -310,7 +307,7 @@ def _check_data(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any
         raise TypeError(f"{model} has no latents; of observations all has to be observed.")
     if missing == "error" or observed is not None:
         return data, observed
-    family = _observable(model)
+    family = model.data_man
     forms, masks = jax.tree.leaves(family.observation), jax.tree.leaves(family.mask)
     shapes = [form.shape for form in forms]
     if shapes != [mask.shape for mask in masks]:
@@ -324,12 +321,12 @@ def _check_data(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any
 
 
 def _checked(family: Any, data: Any, observed: Any) -> Any:
-    """The data as JAX arrays, with something harmless where nothing is observed."""
+    """The data as JAX arrays, with a placeholder where nothing is observed."""
     if observed is None:
         return family.check_data(data)
     xs = family.check_form(data)
     masks = check_masks(family, observed, batch_length(xs))
-    xs = jax.vmap(family.conceal)(xs, masks)
+    xs = jax.vmap(family.mask_out)(xs, masks)
     return family.check_data(xs)
 
 
@@ -338,10 +335,10 @@ def _reduced(
 ) -> tuple[Any, Array, Devices | None]:
     """What the steps of a fit look at, its weights, and the devices over which it is spread."""
     if observed is not None:
-        return group_by_device(devices, _observable(model), xs, observed), shares, devices
+        return group_by_device(devices, model.data_man, xs, observed), shares, devices
     if not isinstance(model, Conjugated):
         return xs, shares, devices
-    rows, row_shares = model.condense(xs, shares)
+    rows, row_shares = condense(model, xs, shares)
     if devices is not None and batch_length(rows) < batch_length(xs):
         return *localized((rows, row_shares)), None
     return rows, row_shares, devices
@@ -395,7 +392,7 @@ def _count_candidates(
 
 
 def _has_one_optimum(model: Any) -> bool:
-    return not isinstance(model, Conjugated) or model.is_quadratic
+    return not isinstance(model, Conjugated) or model.is_jointly_gaussian
 
 
 def _check_starts(

@@ -16,7 +16,6 @@ from harmonium.geometry.point import Coordinates, Mean, Natural, stack_points
 from harmonium.geometry.product import ProductPoint
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.mixture import Mixture
-from harmonium.harmoniums.mixture_of import MixtureOf
 from harmonium.learning.problem import ConjugatePrior
 
 # The weight of the default prior of mixtures, in observations for each component.
@@ -61,16 +60,12 @@ def pseudo_observations(
     - `weight`: as how many observations they count.
     - `weights`: (N,), of the observations; equal ones by default.
     """
-    family: Any = model.obs_man if isinstance(model, Conjugated) else model
-    point = _plain(family, xs, weights)
-    if isinstance(model, Conjugated):
-        point = _unstructured(model, point)
-    return ConjugatePrior(model.to_mean(point), weight)
+    return ConjugatePrior(model.to_mean(_like(model, xs, weights)), weight)
 
 
 def count_components(model: Any) -> int:
     """The number of components of a mixture, of its latents or of its parts; one for others."""
-    if isinstance(model, Mixture | MixtureOf):
+    if isinstance(model, Mixture):
         return model.n_components
     if isinstance(model, Categorical):
         return model.n_categories
@@ -79,14 +74,14 @@ def count_components(model: Any) -> int:
     return count_components(model.prr_man) if isinstance(model, Conjugated) else 1
 
 
-def _plain(family: Any, xs: Any, weights: Any) -> Natural:
+def _like(family: Any, xs: Any, weights: Any) -> Natural:
     """The distribution of the data, as far as the family can tell and never singular."""
     match family:
         case Product():
             pairs = zip(family.parts, xs, strict=True)
-            return _join(family, [_plain(part, own, weights) for part, own in pairs])
+            return _join(family, [_like(part, own, weights) for part, own in pairs])
         case Conjugated():
-            return _neutral(family)
+            return _unstructured(family, _like(family.obs_man, xs, weights))
         case Normal():
             average = family.average_sufficient_statistic(xs, weights)
             shares = check_weights(weights, len(xs), xs.dtype)

@@ -11,7 +11,7 @@ from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
 from harmonium.exponential_family.chunks import map_chunks
 from harmonium.geometry.point import Mean, Natural, dot
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.patterns import Patterns
+from harmonium.harmoniums.grouped import GroupedObservations
 from harmonium.learning.devices import Devices, average
 
 
@@ -39,9 +39,9 @@ class Problem(eqx.Module):
     **Fields:**
 
     - `model`: an exponential family, or a conjugated harmonium.
-    - `xs`: a batch of N observations, or what `group_patterns` makes of one; the average sufficient
-        statistic where the model is a family without latents; `None` where observations are read
-        batch by batch.
+    - `xs`: a batch of N observations, or what `group_observations` makes of one; the average
+        sufficient statistic where the model is a family without latents; `None` where observations
+        are read batch by batch.
     - `weights`: of the observations, summing to one; `None` where they are read with these.
     - `base_measure`: the average of $\log h(x)$.
     - `prior`: the mean $\eta_0$ and the ratio $\kappa / N$ to the data's weight, or `None`.
@@ -156,10 +156,10 @@ def make_problem(
     - `devices`: over which the observations are spread, or `None` if they are not.
     """
     batch_size = chunk_length(model, batch_size)
-    family: Any = model.obs_man if isinstance(model, Conjugated) else model
+    family: Any = model.data_man
 
     def average_measure(xs: Any, weights: Array) -> Array:
-        if isinstance(xs, Patterns):
+        if isinstance(xs, GroupedObservations):
             over_rows = jax.vmap(family.log_partial_measure, (0, None))
             measures = xs.gather(jax.vmap(over_rows)(xs.xs, xs.observed))
         else:

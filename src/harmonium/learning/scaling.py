@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.product import Product
 from harmonium.families.normal import Normal
@@ -144,7 +145,7 @@ def push_back(scaling: Scaling, model: Any, params: Natural) -> Natural:
 def push_into(scaling: Scaling, model: Any, params: Natural) -> Natural:
     """Parameters for the data as those for standardised data: the inverse of `push_back`."""
     scale, shift = _parts(scaling)
-    return params if scaling is None else model.substitute(params, scale, shift)
+    return params if scaling is None else substitute(model, params, scale, shift)
 
 
 def _parts(scaling: Scaling) -> tuple[Any, Any]:

@@ -138,7 +138,7 @@ class Stream:
         whole = isinstance(moments, Moments) and moments.scatter.ndim == 2
         prior = relative_prior(prior, self.total)
         measure, ceiling = self.surveyed.base_measure, self.prepared.ceiling
-        if isinstance(model, Conjugated) and model.is_quadratic and whole:
+        if isinstance(model, Conjugated) and model.is_jointly_gaussian and whole:
             rows = self.prepared.typical
             weights = jnp.full(len(rows), 1 / len(rows), dtype)
             return make_problem(model, rows, weights, prior, ceiling, self.size), advance_all

@@ -152,7 +152,7 @@ def _color(ax: Axes, color: Any) -> Any:
 
 def _kind(model: Any) -> tuple[str, int]:
     """Whether observations are real or counts, and how many numbers they have."""
-    forms = jax.tree.leaves(_family(model).observation)
+    forms = jax.tree.leaves(model.data_man.observation)
     size = sum(math.prod(form.shape) for form in forms)
     real = [jnp.issubdtype(form.dtype, jnp.floating) for form in forms]
     if all(real) and size in (1, 2):
@@ -166,10 +166,6 @@ def _kind(model: Any) -> tuple[str, int]:
     )
 
 
-def _family(model: Any) -> Any:
-    return model.obs_man if isinstance(model, Conjugated) else model
-
-
 def _columns(samples: Any) -> np.ndarray:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(samples)]
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
@@ -177,7 +173,7 @@ def _columns(samples: Any) -> np.ndarray:
 
 def _observations(model: Any, rows: np.ndarray) -> Any:
     """Observations of the model, whose numbers are the columns."""
-    leaves, structure = jax.tree.flatten(_family(model).observation)
+    leaves, structure = jax.tree.flatten(model.data_man.observation)
     parts, start = [], 0
     for form in leaves:
         stop = start + math.prod(form.shape)

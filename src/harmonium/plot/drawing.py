@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-from harmonium.exponential_family.latent import Latent
+from harmonium.exponential_family.base import ExponentialFamily
 from harmonium.exponential_family.outline import Node, outline
 from harmonium.plot.canvas import DARK, get_axes
 
@@ -54,7 +54,7 @@ def draw(model: Any, ax: Axes | None = None) -> Axes:
 
     **Raises:** `TypeError` if this is no model.
     """
-    if not isinstance(model, Latent):
+    if not isinstance(model, ExponentialFamily):
         raise TypeError(f"draw takes a model or a family, got {model!r}.")
     boxes, start = [], 0.0
     for root in outline(model):

@@ -15,6 +15,8 @@ from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.outline import subscript
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.latents import top_marginal
+from harmonium.harmoniums.marginals import joined_moments, observable_distribution
 from harmonium.plot.canvas import check_dims, color_of, get_axes
 
 
@@ -86,12 +88,12 @@ def _components(
     model: Any, params: Natural
 ) -> tuple[Float[Array, "k n"], Float[Array, "k n n"], Float[Array, " k"]]:
     if isinstance(model, Conjugated):
-        model, params = model.observable_distribution(params)
-    top = model.top_marginal(params)
+        model, params = observable_distribution(model, params)
+    top = top_marginal(model, params)
     if top is None:
-        mean, covariance = model.joined_moments(params)
+        mean, covariance = joined_moments(model, params)
         return mean[None], covariance[None], jnp.ones(1, mean.dtype)
     mixture: Any = model
     components = mixture.components(params)
-    moments = jax.vmap(mixture.obs_man.joined_moments)(components)
+    moments = jax.vmap(lambda own: joined_moments(mixture.obs_man, own))(components)
     return *moments, mixture.weights(params)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from harmonium.exponential_family.outline import subscript
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.marginals import channel
 from harmonium.plot.canvas import (
     DARK,
     SEQUENTIAL,
@@ -143,7 +144,7 @@ def responsibilities(
     of labels.
     """
     model.check_single(params)
-    probabilities = np.asarray(_probabilities(model, params, model.obs_man.check_data(xs)))
+    probabilities = np.asarray(_probabilities(model, params, model.data_man.check_data(xs)))
     n, n_categories = probabilities.shape
     labels = check_labels(labels, n)
     likeliest = probabilities.argmax(axis=1)
@@ -186,7 +187,7 @@ def _expected_latents(model: Any, params: Natural, xs: Any) -> np.ndarray:
 
 @eqx.filter_jit
 def _channel_loadings(model: Any, params: Natural) -> Float[Array, "obs lat"]:
-    return model.channel(model.likelihood_function(params)).loadings
+    return channel(model, model.likelihood_function(params)).loadings
 
 
 @eqx.filter_jit

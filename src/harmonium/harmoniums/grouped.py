@@ -18,15 +18,15 @@ from harmonium.geometry.point import Point
 BLOCKS_A_PATTERN = 4
 
 
-class Patterns(eqx.Module):
+class GroupedObservations(eqx.Module):
     """N partly observed observations, in blocks of which the same parts are observed.
 
     What inference does once for each pattern, such as a factorisation, is then done once for each
-    block. Models take it wherever they take a batch; `model.group_patterns` makes it.
+    block. Models take it wherever they take a batch; `hm.group_observations` makes it.
 
     **Fields:**
 
-    - `xs`: the observations, with leading axes (blocks, length), and something harmless in the
+    - `xs`: the observations, with leading axes (blocks, length), and a placeholder in the
         place of what is not observed. Blocks are filled up with repetitions.
     - `observed`: a mask for each block.
     - `slots`: (N,), where each observation is among all blocks.
@@ -60,7 +60,9 @@ class Patterns(eqx.Module):
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[self.slots], values)
 
 
-def check_patterns(family: Any, patterns: Patterns, observed: Any, like: Point) -> Patterns:
+def check_groups(
+    family: Any, groups: GroupedObservations, observed: Any, like: Point
+) -> GroupedObservations:
     """Checks that grouped observations are of this family, and converts them for a point.
 
     **Raises:** `TypeError` or `ValueError` for others, and `ValueError` for masks beside them.
@@ -70,13 +72,15 @@ def check_patterns(family: Any, patterns: Patterns, observed: Any, like: Point) 
             "the data are grouped by what of them is observed, so pass no `observed` beside them; "
             "for other masks group the observations anew."
         )
-    check_mask(family, patterns.observed, batch=True)
-    rows = family.check_form(patterns.rows, like=like)
-    shaped = jax.tree.map(lambda leaf: leaf.reshape(*patterns.shape, *leaf.shape[1:]), rows)
-    return Patterns(shaped, patterns.observed, patterns.slots)
+    check_mask(family, groups.observed, batch=True)
+    rows = family.check_form(groups.rows, like=like)
+    shaped = jax.tree.map(lambda leaf: leaf.reshape(*groups.shape, *leaf.shape[1:]), rows)
+    return GroupedObservations(shaped, groups.observed, groups.slots)
 
 
-def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = None) -> Patterns:
+def group_observations(
+    family: Any, xs: Any, observed: Any, like: Point | None = None
+) -> GroupedObservations:
     """The observations of a batch grouped by what is observed of each.
 
     Where masks are unknown, as arguments of a compiled function are, each observation is a block
@@ -84,21 +88,24 @@ def group_patterns(family: Any, xs: Any, observed: Any, like: Point | None = Non
 
     **Arguments:**
 
-    - `family`: the family of the observations.
+    - `family`: the family of the observations, or a model of them.
     - `xs`: a batch of N observations; what is not observed may be NaN or anything else.
-    - `observed`: a batch of N masks, of the form `family.mask`.
+    - `observed`: a batch of N masks, of the form `data_man.mask`.
     - `like`: a point, the parameters that the observations are used with.
     """
+    family = family.data_man
     xs = family.check_form(xs, like=like)
     length = batch_length(xs)
     observed = check_masks(family, observed, length)
-    xs = jax.vmap(family.conceal)(xs, observed)
+    xs = jax.vmap(family.mask_out)(xs, observed)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(observed)):
-        return Patterns(jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length))
+        return GroupedObservations(
+            jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length)
+        )
     keys = mask_keys(observed)
     rows, slots = blocks_of(keys, block_length(length, len(np.unique(keys, axis=0))))
     firsts = rows[:, 0]
-    return Patterns(
+    return GroupedObservations(
         jax.tree.map(lambda leaf: leaf[rows], xs),
         jax.tree.map(lambda leaf: leaf[firsts], observed),
         jnp.asarray(slots),

@@ -1,0 +1,82 @@
+"""Evidence, densities and expected statistics of batches, whole or grouped by what is observed."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from harmonium.exponential_family.checks import check_weights
+from harmonium.exponential_family.chunks import batch_length, map_chunks
+from harmonium.exponential_family.evidence import expected_statistics, sum_expectations
+from harmonium.exponential_family.form import float_dtype
+from harmonium.geometry.point import Mean, Natural
+from harmonium.harmoniums.grouped import GroupedObservations, check_groups, group_observations
+
+MAX_BLOCKS = 1024
+
+
+def check_batch(model: Any, point: Natural, xs: Any, observed: Any) -> Any:
+    """A batch of data, checked; grouped if there are masks."""
+    family = model.data_man
+    if isinstance(xs, GroupedObservations):
+        return check_groups(family, xs, observed, point)
+    if observed is not None:
+        return group_observations(family, xs, observed, point)
+    return family.check_form(xs, like=point)
+
+
+def evidence_of(model: Any, point: Natural, x: Any, observed: Any = None) -> Float[Array, ""]:
+    """The evidence of one datum, of which a mask tells what is observed."""
+    mask = None if observed is None else model.as_observation(observed)
+    return model.evidence_kernel(point, model.as_observation(x), mask)
+
+
+def log_density_of(model: Any, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
+    """The log density of what is observed of one datum, plus the log partition function."""
+    family = model.data_man
+    if observed is None:
+        return evidence_of(model, point, x) + family.log_base_measure(x)
+    return evidence_of(model, point, x, observed) + family.log_partial_measure(x, observed)
+
+
+def log_densities_of(model: Any, point: Natural, xs: Any, batch_size: int) -> Float[Array, " n"]:
+    """`log_density_of` of N data, or of those that are grouped."""
+    density = jax.vmap(lambda x, mask: log_density_of(model, point, x, mask), (0, None))
+    if not isinstance(xs, GroupedObservations):
+        return map_chunks(lambda chunk: density(chunk, None), xs, batch_size)
+    blocks = map_chunks(
+        lambda chunk: jax.vmap(density)(*chunk),
+        (xs.xs, xs.observed),
+        _blocks_at_once(xs, batch_size),
+    )
+    return xs.gather(blocks)
+
+
+def average_expectations(
+    model: Any, point: Natural, xs: Any, weights: Any, batch_size: int
+) -> tuple[Mean, Float[Array, ""]]:
+    """The weighted averages of expected statistics and of the evidence: the E-step."""
+    dtype = float_dtype(point)
+
+    def evidence(point: Natural, x: Any) -> Array:
+        return evidence_of(model, point, x)
+
+    if not isinstance(xs, GroupedObservations):
+        weights = check_weights(weights, batch_length(xs), dtype)
+        return expected_statistics(evidence, point, xs, weights, batch_size)
+    weights = xs.spread(check_weights(weights, len(xs), dtype))
+
+    def total(point: Natural, blocks: Any, weights: Array) -> Array:
+        def sum_of(rows: Any, mask: Any, weights: Array) -> Array:
+            return weights @ jax.vmap(lambda x: evidence_of(model, point, x, mask))(rows)
+
+        return jnp.sum(jax.vmap(sum_of)(blocks[0], blocks[1], weights))
+
+    blocks = xs.xs, xs.observed
+    return sum_expectations(total, point, blocks, weights, _blocks_at_once(xs, batch_size))
+
+
+def _blocks_at_once(xs: GroupedObservations, batch_size: int) -> int:
+    """How many blocks of partly observed data are processed at once."""
+    return max(1, min(MAX_BLOCKS, batch_size // xs.shape[1]))
