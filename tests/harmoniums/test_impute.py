@@ -9,6 +9,7 @@ import pytest
 from scipy import special, stats
 
 import harmonium as hm
+from harmonium.harmoniums.marginals import joined_moments
 from tests.compiled import compute
 from tests.oracles import dense
 
@@ -256,3 +257,28 @@ def test_families_without_expectations_are_drawn():
     np.testing.assert_array_equal(reals, np.ones((50, 2, 1)))
     shares = np.asarray(shares)
     assert np.all((shares > 0) & (shares < 1)) and len(np.unique(shares)) == 100
+
+
+def test_latents_of_a_part_of_the_components_are_hidden_too():
+    """A record of a vector that factors explain and a count, under a mixture: by Bayes' rule."""
+    model = hm.Mixture(hm.Product(FACTORS, hm.Poisson()), 2)
+    plain = hm.Mixture(hm.Product(hm.Normal(FACTORS.obs_man.data_dim), hm.Poisson()), 2)
+    n = FACTORS.obs_man.data_dim
+    xs = np.zeros((3, n)), np.arange(3)
+    observed = np.ones((3, n), bool), np.zeros(3, bool)
+
+    def fill(key):
+        point = model.initialize(key)
+        factors, counts = model.components(point).components
+        moments = jax.vmap(lambda own: joined_moments(FACTORS, own))(factors)
+        normals = jax.vmap(plain.obs_man.parts[0].from_moments)(*moments)
+        records = hm.ProductPoint((normals, counts), plain.obs_man, hm.Coordinates.NATURAL)
+        dense = plain.from_components(records, model.weights(point))
+        drawn = hm.impute(model, point, xs, observed, key)
+        means = [hm.impute(*pair, xs, observed) for pair in ((model, point), (plain, dense))]
+        return *means, drawn
+
+    ours, theirs, drawn = compute(fill, jax.random.key(0))
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-9)
+    np.testing.assert_array_equal(drawn[0], xs[0])
+    assert np.all(drawn[1] >= 0)

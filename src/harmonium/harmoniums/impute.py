@@ -11,11 +11,10 @@ from harmonium.exponential_family.chunks import batch_length, map_chunks
 from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import sample_many
 from harmonium.exponential_family.mask import check_masks
-from harmonium.geometry.point import Mean, Natural
+from harmonium.geometry.point import Natural
 from harmonium.harmoniums.batch_inference import evidence_of
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations, group_observations
-from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
 
 # As many rows as are filled in at once: each has the mean parameters of its whole observable.
 ROWS_AT_ONCE = 1024
@@ -76,7 +75,7 @@ def _expect(model: Conjugated, params: Natural, xs: GroupedObservations) -> Any:
             return evidence_of(model, point, row, mask)
 
         _, mean = value_and_mean(evidence, params.observable)
-        expected = model.data_man.expected_observation(_data_mean(mean))
+        expected = model.obs_man.data_of(model.obs_man.expected_observation(mean))
         return family.fill(row, mask, expected)
 
     over_blocks = jax.vmap(jax.vmap(fill, (0, None)))
@@ -101,7 +100,7 @@ def _draw(
     def fill(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
         hidden = jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), model.mask)
         nothing = model.check_form(model.placeholder, batch=False, like=params)
-        joint = _with_data(row, nothing), _with_data(mask, hidden)
+        joint = _completed(model, row, nothing), _completed(model, mask, hidden)
         return model.data_of(model.sample_hidden(key, params, *joint))
 
     def fill_all(key: PRNGKeyArray) -> Any:
@@ -111,18 +110,16 @@ def _draw(
     return sample_many(fill_all, key, shape, max(1, ROWS_AT_ONCE // length))
 
 
-def _data_mean(mean: Mean) -> Mean:
-    """The statistics of the data, of those of an observation."""
-    while isinstance(mean, HarmoniumPoint):
-        mean = mean.observable
-    return mean
+def _completed(model: Conjugated, data: Any, other: Any) -> Any:
+    """The joint observation (or mask) with these data, and the latents of another one."""
 
+    def is_hidden(node: Any) -> bool:
+        return node is None
 
-def _with_data(data: Any, other: Any) -> Any:
-    """A joint observation whose data are replaced."""
-    if not isinstance(other, Joint):
-        return data
-    return Joint(_with_data(data, other.observable), other.latent)
+    def choose(own: Any, rest: Any) -> Any:
+        return rest if own is None else own
+
+    return jax.tree.map(choose, model.as_observation(data), other, is_leaf=is_hidden)
 
 
 def _as_batch(tree: Any) -> Any:
