@@ -191,6 +191,16 @@ class Differentiable(ExponentialFamily):
             return energy
         return jnp.where(observed, energy, self.log_partition_kernel(point))
 
+    def translated_evidence(
+        self, point: Natural, shift: Natural, x: Any, observed: Any
+    ) -> Float[Array, ""]:
+        """`evidence_kernel` at `point + shift`, where the shift is what an observation says.
+
+        A performance hook: what is linear in the sum can be done to both, of which one is the same
+        for all observations and the other for all components of a mixture.
+        """
+        return self.evidence_kernel(point + shift, x, observed)
+
     @abstractmethod
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         r"""The formula for $\psi(\theta)$. Users call `log_partition_function`."""

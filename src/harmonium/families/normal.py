@@ -150,8 +150,26 @@ class Normal(Differentiable, Generative):
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         covariance, log_determinant = self._covariance(point)
-        mean = self.covariance_structure.apply(covariance, point.location[None])[0]
-        return 0.5 * (point.location @ mean - log_determinant)
+        quadratic = self.covariance_structure.quadratic
+        return 0.5 * (quadratic(covariance, point.location) - log_determinant)
+
+    def translated_evidence(
+        self, point: Natural, shift: Natural, x: Any, observed: Any
+    ) -> Float[Array, ""]:
+        r"""With nothing observed, the quadratic form of the sum of the locations, expanded.
+
+        So the covariances of $K$ components times the shifts of $N$ observations are one product.
+        """
+        if x is not None:
+            return self.evidence_kernel(point + shift, x, observed)
+        structure, own, other = self.covariance_structure, point.location, shift.location
+        precision = -2 * (point.shape + shift.shape)
+        covariance, log_determinant = structure.inverse_and_log_determinant(
+            precision, self.data_dim
+        )
+        squares = structure.quadratic(covariance, own) + structure.quadratic(covariance, other)
+        cross = structure.apply(covariance, own[None])[0] @ other
+        return 0.5 * (squares - log_determinant) + cross
 
     def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
         if x is None:

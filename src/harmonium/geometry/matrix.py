@@ -6,11 +6,14 @@ of the two is the sum of the products of their entries. For `Scale` they therefo
 precision is the factor of the identity, a moment is the trace.
 """
 
+import functools
 from abc import abstractmethod
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float
 
 from harmonium.geometry.cholesky import (
@@ -172,7 +175,7 @@ class PositiveDefinite(CovarianceStructure):
         return inverse_and_log_determinant(precision)
 
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
-        return vector @ matrix @ vector
+        return quadratic_form(matrix, vector)
 
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
         return solve_upper(factor, vector[:, None])[:, 0]
@@ -264,6 +267,23 @@ class PositiveDefinite(CovarianceStructure):
         tolerance = 100 * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(matrix), initial=0)
         symmetric = jnp.all(jnp.abs(matrix - matrix.T) <= tolerance)
         return symmetric & jnp.all(jnp.isfinite(cholesky(matrix)))
+
+
+@jax.custom_jvp
+def quadratic_form(matrix: Float[Array, "n n"], vector: Float[Array, " n"]) -> Float[Array, ""]:
+    r"""$v^T A v$ of a symmetric matrix, whose derivative by $v$ is the product that it has made."""
+    return vector @ matrix @ vector
+
+
+@functools.partial(quadratic_form.defjvp, symbolic_zeros=True)
+def _(primals: Any, tangents: Any) -> Any:
+    r"""$2 A v \cdot dv + v^T dA\, v$, with $A$ symmetrised, for second derivatives by it."""
+    (matrix, vector), (change, step) = primals, tangents
+    by_matrix = 0 if isinstance(change, SymbolicZero) else vector @ change @ vector
+    if isinstance(step, SymbolicZero):
+        return quadratic_form(matrix, vector), by_matrix
+    product = 0.5 * (matrix + matrix.T) @ vector
+    return vector @ product, by_matrix + 2 * (product @ step)
 
 
 def _multiplicity(off_diagonal: np.ndarray, doubled: bool, dtype: Any) -> Array:

@@ -80,9 +80,9 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
         x, z = (None, None) if x is None else x
         x_mask, z_mask = (None, None) if observed is None else observed
-        latent, chi = self.condition(point, x, x_mask)
-        family: Any = self.pst_man if is_whole(x, x_mask) else self.prr_man
-        return family.evidence_kernel(latent, z, z_mask) + chi
+        latent, rho, chi = self.posterior_terms(point, x, x_mask)
+        family: Any = latent.manifold
+        return family.translated_evidence(latent, rho, z, z_mask) + chi
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return self.evidence_kernel(point, None, None)

@@ -113,8 +113,28 @@ class Mixture(Conjugated):
     ) -> tuple[Natural, Float[Array, ""]]:
         """The evidence of $x$ under the components, less that under the first, which is chi."""
         evidence = self.obs_man.evidence_kernel
-        scores = jax.vmap(lambda own: evidence(own, x, observed))(self.components_of(likelihood))
-        return VectorPoint(scores[1:] - scores[0], self.pst_man, Coordinates.NATURAL), scores[0]
+        components = self.components_of(likelihood)
+        return self._compare(jax.vmap(lambda own: evidence(own, x, observed))(components))
+
+    def translated_evidence(
+        self, point: Natural, shift: Natural, x: Any, observed: Any
+    ) -> Float[Array, ""]:
+        """With the observable's shift added to every component by the family itself."""
+        x, z = (None, None) if x is None else x
+        x_mask, z_mask = (None, None) if observed is None else observed
+        likelihood = self.make_likelihood(point.observable, point.interaction + shift.interaction)
+
+        def evidence(component: Natural) -> Array:
+            return self.obs_man.translated_evidence(component, shift.observable, x, x_mask)
+
+        rho, chi = self._compare(jax.vmap(evidence)(self.components_of(likelihood)))
+        latent = point.latent + shift.latent + rho
+        return self.pst_man.evidence_kernel(latent, z, z_mask) + chi
+
+    def _compare(self, evidences: Float[Array, " k"]) -> tuple[Natural, Float[Array, ""]]:
+        """The message that the evidence of the components makes."""
+        differences = evidences[1:] - evidences[0]
+        return VectorPoint(differences, self.pst_man, Coordinates.NATURAL), evidences[0]
 
     def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
         return jax.tree.map(lambda leaf: leaf[latent], self.components_of(likelihood))
