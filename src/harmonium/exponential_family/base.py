@@ -11,14 +11,12 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.affine import push_forward
 from harmonium.exponential_family.checks import all_finite, check_weights, require
-from harmonium.exponential_family.chunks import batch_length, map_chunks, sum_chunks
+from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.evidence import sum_statistics, value_and_mean
 from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.exponential_family.mask import check_mask
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
-
-BATCH_SIZE = 16_384
 
 
 class ExponentialFamily(Manifold):

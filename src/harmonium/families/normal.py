@@ -144,7 +144,8 @@ class Normal(Differentiable, Generative):
         return jnp.asarray(constant, jnp.result_type(float))
 
     def energy(self, point: Natural, x: Any) -> Float[Array, ""]:
-        return point.location @ x + self.covariance_structure.quadratic(point.shape, x)
+        structure, linear = self.covariance_structure, point.location @ x
+        return linear + structure.quadratic(point.shape, x) if structure.is_linear else linear
 
     # --- evidence and duality
 

@@ -185,7 +185,7 @@ class Identity(Elementwise):
         return jnp.zeros(0, diagonal.dtype)
 
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
-        return jnp.zeros((), vector.dtype)
+        return vector @ vector
 
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment

@@ -49,7 +49,7 @@ class CovarianceStructure(Structure):
 
     @abstractmethod
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
-        """The quadratic form `v^T A v` of what the leaf stores of the matrix."""
+        """The quadratic form `v^T A v`."""
 
     @abstractmethod
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:

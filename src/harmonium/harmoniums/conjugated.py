@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family import duality
-from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
-from harmonium.exponential_family.chunks import map_chunks
-from harmonium.exponential_family.evidence import is_whole, value_and_mean
+from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
+from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import describe
 from harmonium.geometry.embedding import IdentityEmbedding

@@ -16,8 +16,9 @@ from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.clusters import features_of, k_means, scaled_columns
 from harmonium.harmoniums.conjugated import Conjugated
 
-# How many observations make the components of a start, and how much of each is the whole sample.
-LARGEST_SAMPLE = 16_384
+# How many observations starts are made from, at most: more cost time and find no better ones. And
+# how much of each component is the whole sample.
+SAMPLE_SIZE = 16_384
 WHOLE_SAMPLE = 0.05
 # By how much of random differences components differ that share parameters, for all to be valid.
 CLOSENESS = 0.1
@@ -47,8 +48,8 @@ def start_mixture(family: Any, mixture: Any, key: PRNGKeyArray, xs: Any) -> Natu
     overall = family.initialize_from_sample(observable_key, xs)
     average = family.to_mean(overall)
     n = batch_length(xs)
-    if n > LARGEST_SAMPLE:
-        rows = jax.random.randint(part_key, (LARGEST_SAMPLE,), 0, n)
+    if n > SAMPLE_SIZE:
+        rows = jax.random.randint(part_key, (SAMPLE_SIZE,), 0, n)
         xs = jax.tree.map(lambda leaf: leaf[rows], xs)
     if mixture.shares_nothing:
         base, broad = overall, _broad_components(mixture, member_key, xs, average)

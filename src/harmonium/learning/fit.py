@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
-from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
+from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
-from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.mask import check_masks
 from harmonium.geometry.point import Natural, Point, stack_points

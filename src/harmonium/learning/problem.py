@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from harmonium.exponential_family.base import BATCH_SIZE, Differentiable
-from harmonium.exponential_family.chunks import map_chunks
+from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
 from harmonium.geometry.point import Mean, Natural, dot
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations

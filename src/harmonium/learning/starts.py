@@ -10,13 +10,14 @@ from jaxtyping import Array, Float
 from harmonium.exponential_family.checks import all_finite
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.geometry.point import Natural
+from harmonium.harmoniums.mixture_starts import SAMPLE_SIZE
 from harmonium.learning.engine import advance, begin
 from harmonium.learning.methods import EM, Result
 from harmonium.learning.problem import ConjugatePrior, make_problem
 
 # How many steps of EM candidates take: few on a large sample, for their cost, more on a small one.
 FEWEST_STEPS, MOST_STEPS = 5, 100
-OBSERVATIONS_SEEN = 5 * 16_384
+OBSERVATIONS_SEEN = 5 * SAMPLE_SIZE
 # Relative differences of objectives that tell nothing about candidates.
 SAME = 1e-6
 

@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from harmonium.harmoniums.mixture_starts import SAMPLE_SIZE
 from harmonium.learning.batches import Block, to_devices
 from harmonium.learning.moments import collect_moments, merge_moments
 
-# How many observations starts are made from, at most, and how many bytes these take, unless a
-# batch takes more.
-SAMPLE_SIZE = 16_384
+# How many bytes the sample that starts are made from takes, unless a batch takes more.
 SAMPLE_BYTES = 2**28
 
 
