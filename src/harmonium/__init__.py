@@ -81,6 +81,7 @@ with install_import_hook("harmonium", "beartype.beartype"):
         stack,
     )
     from harmonium.harmoniums.impute import impute
+    from harmonium.harmoniums.labelled import Labelled
     from harmonium.harmoniums.latents import top_probabilities
     from harmonium.harmoniums.linear_gaussian import (
         LinearGaussianModel,
@@ -161,6 +162,7 @@ __all__ = [
     "InverseGaussian",
     "Joint",
     "JointEmbedding",
+    "Labelled",
     "Laplace",
     "LatentHarmoniumEmbedding",
     "LinearEmbedding",

@@ -19,6 +19,7 @@ from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations
+from harmonium.harmoniums.labelled import Labelled
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.devices import (
@@ -30,6 +31,13 @@ from harmonium.learning.devices import (
 )
 from harmonium.learning.engine import Run, advance_all, run_fit
 from harmonium.learning.fingerprint import describe
+from harmonium.learning.labels import (
+    convert_points,
+    join_labels,
+    known_rows,
+    start_from_labels,
+    without_labels,
+)
 from harmonium.learning.methods import EM, Method
 from harmonium.learning.online import Learner, OnlineEM, first_block
 from harmonium.learning.outcome import Fit, best_point, finish
@@ -59,6 +67,8 @@ def fit(
     n_candidates: int = 8,
     starts: Any = None,
     weights: Any = None,
+    labels: Any = None,
+    labelled: Any = None,
     observed: Any = None,
     missing: str = "error",
     prior: ConjugatePrior | str | None = "default",
@@ -96,6 +106,10 @@ def fit(
         random point.
     - `starts`: natural points to start from instead: one, a batch, or a sequence of them.
     - `weights`: (N,), not negative; weight 2 is the same as an observation repeated.
+    - `labels`: (N,), integers: the categories at the top of the model where they are known, -1
+        where they are not. Or a tuple with an entry for each latent, the lowest first, `None` for
+        those without labels; of real latents NaN is unknown.
+    - `labelled`: (N,), whether labels are known, where -1 or NaN don't say it; or a tuple.
     - `observed`: N masks of what is observed, see `posterior_at`.
     - `missing`: `"error"`, or `"nan"` to take NaN among reals for not observed.
     - `prior`: `"default"` for a weak one of mixtures that keeps components from collapsing, see
@@ -124,6 +138,34 @@ def fit(
     """
     if not isinstance(model, Differentiable):
         raise TypeError(f"fit takes a model, got {type(model).__name__}.")
+    if labels is not None or labelled is not None:
+        if as_batches(data, weights) is not None:
+            raise TypeError("labels are not taken beside data that are read batch by batch.")
+        data, observed = _check_data(model, data, observed, missing)
+        whole, data, observed = join_labels(model, data, labels, labelled, observed)
+        result = fit(
+            whole,
+            data,
+            key=key,
+            method=method,
+            n_starts=n_starts,
+            n_candidates=n_candidates,
+            starts=convert_points(model, whole, starts),
+            weights=weights,
+            observed=observed,
+            prior=convert_points(model, whole, prior),
+            scale=scale,
+            max_steps=max_steps,
+            tolerance=tolerance,
+            progress=progress,
+            callback=callback,
+            monitor=None if monitor is None else _unlabelled(monitor, whole, model),
+            batch_size=batch_size,
+            checkpoint=checkpoint,
+            every=every,
+            mesh=mesh,
+        )
+        return convert_points(whole, model, result)
     if max_steps < 1 or not tolerance >= 0:
         raise ValueError(
             "fit takes at least one step and a tolerance that is not negative, got max_steps = "
@@ -155,6 +197,8 @@ def fit(
     total = jnp.asarray(length if weights is None else jnp.sum(jnp.asarray(weights)), dtype)
     numbers = as_numbers(data, checked) if devices is None else checked
     scaling = standardization(family, numbers, observed, shares) if scale else None
+    if isinstance(model, Labelled):
+        scaling = without_labels(scaling)
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
         xs = jax.vmap(family.mask_out)(xs, observed)
@@ -169,11 +213,20 @@ def fit(
     if trials > 1:
         starting = best_candidates(model, starting, trials, sample, sample_shares, prior)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
+    if isinstance(model, Labelled) and observed is not None and starts is None:
+        starting = start_from_labels(problem, starting, known_rows(observed))
     report = _reporter(model, scaling, volume, settings)
     run = run_fit(
         method, problem, starting, max_steps, tolerance, progress, report, checkpoint=store
     )
     return finish(model, problem, run, scaling, volume, total)
+
+
+def _unlabelled(
+    monitor: Callable[[int, Natural], None], whole: Any, model: Any
+) -> Callable[[int, Natural], None]:
+    """A monitor that is told about points of the model."""
+    return lambda n_steps, point: monitor(n_steps, convert_points(whole, model, point))
 
 
 class _Settings(NamedTuple):

@@ -15,6 +15,7 @@ from harmonium.families.normal import Normal
 from harmonium.geometry.point import Coordinates, Mean, Natural, stack_points
 from harmonium.geometry.product import ProductPoint
 from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.labelled import Labelled
 from harmonium.harmoniums.mixture import Mixture
 from harmonium.learning.problem import ConjugatePrior
 
@@ -80,6 +81,8 @@ def _like(family: Any, xs: Any, weights: Any) -> Natural:
         case Product():
             pairs = zip(family.parts, xs, strict=True)
             return _join(family, [_like(part, own, weights) for part, own in pairs])
+        case Labelled():
+            return family.wrap(_like(family.hrm_man, xs[0], weights))
         case Conjugated():
             return _unstructured(family, _like(family.obs_man, xs, weights))
         case Normal():
