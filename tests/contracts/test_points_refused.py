@@ -159,6 +159,11 @@ HOOKS = {
     "loadings_of": (NATURAL, lambda s, p: s.model.loadings_of(p)),
     "energy": (NATURAL, lambda s, p: s.model.energy(p, s.x)),
     "evidence_kernel": (NATURAL, lambda s, p: s.model.evidence_kernel(p, None, None)),
+    "translated_evidence": (
+        NATURAL,
+        lambda s, p: s.model.translated_evidence(p, p, None, None),
+    ),
+    "posterior_terms": (NATURAL, lambda s, p: s.model.posterior_terms(p, None, None)),
     "message": (NATURAL, lambda s, p: s.model.message(p, None, None)),
     "condition": (NATURAL, lambda s, p: s.model.condition(p, None, None)),
     "mean_and_covariance": (NATURAL, lambda s, p: s.model.mean_and_covariance(p)),

@@ -49,3 +49,16 @@ def _masks(given):
 @over(CONJUGATED_KINDS, _masks)
 def test_masks_that_show_all_or_nothing_say_so(case, found):
     case.close(*found, 1e3)
+
+
+def _translated(given):
+    """At the sum of a point and a shift, nothing and everything observed."""
+    model, point, x = given.model, given.point, _one(given.xs)
+    shift = given.other - point
+    found = [model.translated_evidence(point, shift, own, None) for own in (None, x)]
+    return found, [model.evidence(given.other), model.evidence(given.other, x)]
+
+
+@over(KINDS, _translated)
+def test_translated_evidence_is_that_at_the_sum(case, found):
+    case.close(*found, 1e4)

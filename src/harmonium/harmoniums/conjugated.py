@@ -25,7 +25,7 @@ from harmonium.harmoniums.batch_inference import (
 )
 from harmonium.harmoniums.grouped import GroupedObservations
 from harmonium.harmoniums.harmonium import Harmonium, Joint
-from harmonium.harmoniums.latents import expected_vectors, top_probabilities
+from harmonium.harmoniums.latents import expected_vectors, posterior_top
 from harmonium.harmoniums.standardize import standardize_under
 
 
@@ -430,8 +430,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
 
         **Raises:** `TypeError` if there is no categorical at the top.
         """
-        posterior = self.posterior_at(point, x, observed)
-        return top_probabilities(posterior.manifold, posterior)
+        return posterior_top(self, point, x, observed)
 
     def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
         """The most probable category at the top of the hierarchy, for each of N observations."""

@@ -255,8 +255,14 @@ class Harmonium(Gibbs):
     def check_datum(self, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
         """The observation of `obs_man` that one datum is, and its mask, checked."""
         x, observed = self.data_man.check_partial(x, observed, like=point)
-        mask = None if observed is None else self.obs_man.as_observation(observed)
-        return self.obs_man.as_observation(x), mask
+        shown = self.as_observation(x)
+        if jax.tree.leaves(shown.latent):
+            raise TypeError(
+                f"given labels, what is known of other latents is no point of {self.pst_man}. Ask "
+                "for posterior_statistics or posterior_probabilities."
+            )
+        mask = None if observed is None else self.as_observation(observed).observable
+        return shown.observable, mask
 
     def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Joint:
         """One sweep of the Gibbs sampler: a new observable given the latent, then a new latent.

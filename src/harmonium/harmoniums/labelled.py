@@ -17,6 +17,7 @@ from harmonium.geometry.point import Mean, Natural, Point
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
+from harmonium.harmoniums.latents import posterior_top
 from harmonium.harmoniums.standardize import standardize_under, substitute_likelihood
 
 
@@ -142,30 +143,6 @@ class Labelled(Conjugated):
         """The harmonium from its data, whatever the labels."""
         return self.wrap(self.hrm_man.initialize_from_sample(key, xs[0]))
 
-    # --- posteriors
-
-    def posterior_at(self, point: Natural, x: Any, observed: Any = None) -> Natural:
-        raise TypeError(
-            f"given labels, what is known of the other latents is no point of {self.pst_man}. Ask "
-            "for posterior_statistics or posterior_probabilities, or, without labels, for the "
-            "posterior of hrm_man at unwrap(point)."
-        )
-
-    def posterior_probabilities(
-        self, point: Natural, x: Any, observed: Any = None
-    ) -> Float[Array, " k"]:
-        """The probabilities of the categories at the top, given data and labels of other latents.
-
-        **Raises:** `TypeError` if there is no categorical at the top.
-        """
-        top = self.posterior_statistics(point, x, observed).latent
-        while isinstance(top, HarmoniumPoint):
-            top = top.latent
-        family: Any = top.manifold
-        if not isinstance(family, Categorical):
-            raise TypeError(f"{self} has no categorical latent variable at its top.")
-        return family.probabilities(family.to_natural(top))
-
 
 def _latents(tree: Any) -> list[int]:
     """The places of latents among the variables of a model."""
@@ -208,3 +185,15 @@ def _(model: Labelled, point: Natural, mean: Mean) -> Natural:
     if not all(isinstance(own, Categorical) for own in model.label_families):
         return point
     return model.wrap(standardize_under(model.hrm_man, model.unwrap(point), model.unwrap(mean)))
+
+
+@posterior_top.register
+def _(model: Labelled, point: Natural, x: Any, observed: Any) -> Float[Array, " k"]:
+    """By expected statistics, as given labels the posterior is no point of the latent manifold."""
+    top = model.posterior_statistics(point, x, observed).latent
+    while isinstance(top, HarmoniumPoint):
+        top = top.latent
+    family: Any = top.manifold
+    if not isinstance(family, Categorical):
+        raise TypeError(f"{model} has no categorical latent variable at its top.")
+    return family.probabilities(family.to_natural(top))

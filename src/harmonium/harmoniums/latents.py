@@ -61,6 +61,13 @@ def top_probabilities(family: Any, point: Natural) -> Float[Array, " k"]:
     return categorical.probabilities(top)
 
 
+@functools.singledispatch
+def posterior_top(model: Any, point: Natural, x: Any, observed: Any) -> Float[Array, " k"]:
+    """The probabilities of the categorical at the top of a model, given one datum."""
+    posterior = model.posterior_at(point, x, observed)
+    return top_probabilities(posterior.manifold, posterior)
+
+
 def expected_vectors(model: Any, point: Natural, x: Any) -> Any:
     """The expected lowest latents of one datum: vectors, or indicators of categories.
 

@@ -14,11 +14,9 @@ from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
 from harmonium.exponential_family.form import float_dtype
-from harmonium.exponential_family.mask import check_masks
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.grouped import GroupedObservations
 from harmonium.harmoniums.labelled import Labelled
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
@@ -35,10 +33,12 @@ from harmonium.learning.labels import (
     convert_points,
     join_labels,
     known_rows,
+    monitor_of,
     start_from_labels,
     without_labels,
 )
 from harmonium.learning.methods import EM, Method
+from harmonium.learning.missing import check_marked, mark_missing
 from harmonium.learning.online import Learner, OnlineEM, first_block
 from harmonium.learning.outcome import Fit, best_point, finish
 from harmonium.learning.prior import default_prior
@@ -138,39 +138,13 @@ def fit(
     """
     if not isinstance(model, Differentiable):
         raise TypeError(f"fit takes a model, got {type(model).__name__}.")
+    given = model
     if labels is not None or labelled is not None:
-        if as_batches(data, weights) is not None:
-            raise TypeError("labels are not taken beside data that are read batch by batch.")
-        data, observed = _check_data(model, data, observed, missing)
-        whole, data, observed = join_labels(model, data, labels, labelled, observed)
-        result = fit(
-            whole,
-            data,
-            key=key,
-            method=method,
-            n_starts=n_starts,
-            n_candidates=n_candidates,
-            starts=convert_points(model, whole, starts),
-            weights=weights,
-            observed=observed,
-            prior=convert_points(model, whole, prior),
-            scale=scale,
-            max_steps=max_steps,
-            tolerance=tolerance,
-            progress=progress,
-            callback=callback,
-            monitor=None if monitor is None else _unlabelled(monitor, whole, model),
-            batch_size=batch_size,
-            checkpoint=checkpoint,
-            every=every,
-            mesh=mesh,
-        )
-        return convert_points(whole, model, result)
-    if max_steps < 1 or not tolerance >= 0:
-        raise ValueError(
-            "fit takes at least one step and a tolerance that is not negative, got max_steps = "
-            f"{max_steps}, tolerance = {tolerance}."
-        )
+        data, observed = mark_missing(model, data, observed, missing)
+        model, data, observed = join_labels(model, data, labels, labelled, observed)
+        starts, prior = convert_points(given, model, (starts, prior))
+        monitor, missing = monitor_of(given, model, monitor), "error"
+    _check_steps(max_steps, tolerance)
     arguments = {"model": model, "method": method, "starts": (key, n_starts, n_candidates, starts)}
     arguments |= {"prior": prior, "scale": scale, "batch_size": batch_size}
     store = _checkpoint(checkpoint, every, arguments)
@@ -188,17 +162,17 @@ def fit(
     if batches is not None or isinstance(method, OnlineEM):
         _refuse_masks(observed, missing)
         batches = array_batches(family, data, weights) if batches is None else batches
-        return _fit_batches(model, batches, key, trials, settings)
+        result = _fit_batches(model, batches, key, trials, settings)
+        return convert_points(model, given, result)
     _identify(store, data=data, weights=weights, observed=(observed, missing))
-    data, observed = _check_data(model, data, observed, missing)
-    checked = _checked(family, data, observed)
+    data, observed = mark_missing(model, data, observed, missing)
+    checked = check_marked(family, data, observed)
     length, dtype = batch_length(checked), float_dtype(checked)
     shares = check_weights(weights, length, dtype)
     total = jnp.asarray(length if weights is None else jnp.sum(jnp.asarray(weights)), dtype)
     numbers = as_numbers(data, checked) if devices is None else checked
     scaling = standardization(family, numbers, observed, shares) if scale else None
-    if isinstance(model, Labelled):
-        scaling = without_labels(scaling)
+    scaling = without_labels(model, scaling)
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
         xs = jax.vmap(family.mask_out)(xs, observed)
@@ -219,14 +193,7 @@ def fit(
     run = run_fit(
         method, problem, starting, max_steps, tolerance, progress, report, checkpoint=store
     )
-    return finish(model, problem, run, scaling, volume, total)
-
-
-def _unlabelled(
-    monitor: Callable[[int, Natural], None], whole: Any, model: Any
-) -> Callable[[int, Natural], None]:
-    """A monitor that is told about points of the model."""
-    return lambda n_steps, point: monitor(n_steps, convert_points(whole, model, point))
+    return convert_points(model, given, finish(model, problem, run, scaling, volume, total))
 
 
 class _Settings(NamedTuple):
@@ -316,6 +283,14 @@ def _reporter(
     return report
 
 
+def _check_steps(max_steps: int, tolerance: float | int) -> None:
+    if max_steps < 1 or not tolerance >= 0:
+        raise ValueError(
+            "fit takes at least one step and a tolerance that is not negative, got max_steps = "
+            f"{max_steps}, tolerance = {tolerance}."
+        )
+
+
 def _check_spread(method: Method, progress: bool | None) -> bool | None:
     """Whether to show the progress of a fit on many devices: the first process does."""
     if isinstance(method, OnlineEM):
@@ -348,39 +323,6 @@ def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(arguments)):
         raise TypeError("fit writes no checkpoints inside of compiled functions: call it outside.")
     return {name: describe(own) for name, own in arguments.items()}
-
-
-def _check_data(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any, Any]:
-    """The data, and masks of what is observed, for NaN if asked for."""
-    if isinstance(data, GroupedObservations):
-        raise TypeError("fit takes observations and masks, `data` and `observed`, not patterns.")
-    if missing not in ("error", "nan"):
-        raise ValueError(f"missing is 'error' or 'nan', got {missing!r}.")
-    if (observed is not None or missing == "nan") and not isinstance(model, Conjugated):
-        raise TypeError(f"{model} has no latents; of observations all has to be observed.")
-    if missing == "error" or observed is not None:
-        return data, observed
-    family = model.data_man
-    forms, masks = jax.tree.leaves(family.observation), jax.tree.leaves(family.mask)
-    shapes = [form.shape for form in forms]
-    if shapes != [mask.shape for mask in masks]:
-        raise TypeError(
-            f"NaN does not tell what of {family} is missing. Pass masks of the form "
-            f"{family.mask} as `observed`."
-        )
-    parts = jax.tree.structure(family.observation).flatten_up_to(data)
-    seen = [~jnp.isnan(jnp.asarray(part)) for part in parts]
-    return data, jax.tree.structure(family.mask).unflatten(seen)
-
-
-def _checked(family: Any, data: Any, observed: Any) -> Any:
-    """The data as JAX arrays, with a placeholder where nothing is observed."""
-    if observed is None:
-        return family.check_data(data)
-    xs = family.check_form(data)
-    masks = check_masks(family, observed, batch_length(xs))
-    xs = jax.vmap(family.mask_out)(xs, masks)
-    return family.check_data(xs)
 
 
 def _reduced(

@@ -16,6 +16,7 @@ from harmonium.exponential_family.outline import variables
 from harmonium.geometry.point import Natural, Point
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.labelled import Labelled
+from harmonium.learning.batches import as_batches
 from harmonium.learning.problem import ConjugatePrior, Problem
 from harmonium.learning.scaling import Scaling
 
@@ -55,6 +56,8 @@ def join_labels(model: Any, data: Any, labels: Any, labelled: Any, observed: Any
     """
     if not isinstance(model, Conjugated):
         raise TypeError(f"{model} has no latents that labels could be of.")
+    if as_batches(data, None) is not None:
+        raise TypeError("labels are not taken beside data that are read batch by batch.")
     count = sum(own.is_latent for own in jax.tree.leaves(variables(model)))
     if not isinstance(labels, tuple):
         labels, labelled = (None,) * (count - 1) + (labels,), (None,) * (count - 1) + (labelled,)
@@ -168,11 +171,18 @@ def start_from_labels(problem: Problem, starts: Natural, known: Bool[Array, " n"
     return jax.vmap(improved)(starts)
 
 
-def without_labels(scaling: Scaling) -> Scaling:
-    """A map of data and labels that leaves these as they are."""
-    if scaling is None or scaling[0] is None:
+def monitor_of(model: Any, whole: Any, monitor: Any) -> Any:
+    """A monitor of points of the model, for a fit of the model with labels; or `None`."""
+    if monitor is None:
         return None
-    return (scaling[0], *(None for _ in scaling[1:]))
+    return lambda n_steps, point: monitor(n_steps, convert_points(whole, model, point))
+
+
+def without_labels(model: Any, scaling: Scaling) -> Scaling:
+    """A map of the data of a model that leaves labels among them as they are."""
+    if not isinstance(model, Labelled) or not isinstance(scaling, tuple):
+        return scaling
+    return None if scaling[0] is None else (scaling[0], *(None for _ in scaling[1:]))
 
 
 def convert_points(source: Any, target: Any, tree: Any) -> Any:

@@ -1,0 +1,44 @@
+"""Data of which some values are missing: what `fit` takes, with masks of what is observed."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.mask import check_masks
+from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.grouped import GroupedObservations
+
+
+def mark_missing(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any, Any]:
+    """The data, and masks of what is observed, for NaN if asked for."""
+    if isinstance(data, GroupedObservations):
+        raise TypeError("fit takes observations and masks, `data` and `observed`, not patterns.")
+    if missing not in ("error", "nan"):
+        raise ValueError(f"missing is 'error' or 'nan', got {missing!r}.")
+    if (observed is not None or missing == "nan") and not isinstance(model, Conjugated):
+        raise TypeError(f"{model} has no latents; of observations all has to be observed.")
+    if missing == "error" or observed is not None:
+        return data, observed
+    family = model.data_man
+    forms, masks = jax.tree.leaves(family.observation), jax.tree.leaves(family.mask)
+    shapes = [form.shape for form in forms]
+    if shapes != [mask.shape for mask in masks]:
+        raise TypeError(
+            f"NaN does not tell what of {family} is missing. Pass masks of the form "
+            f"{family.mask} as `observed`."
+        )
+    parts = jax.tree.structure(family.observation).flatten_up_to(data)
+    seen = [~jnp.isnan(jnp.asarray(part)) for part in parts]
+    return data, jax.tree.structure(family.mask).unflatten(seen)
+
+
+def check_marked(family: Any, data: Any, observed: Any) -> Any:
+    """The data as JAX arrays, with a placeholder where nothing is observed."""
+    if observed is None:
+        return family.check_data(data)
+    xs = family.check_form(data)
+    masks = check_masks(family, observed, batch_length(xs))
+    xs = jax.vmap(family.mask_out)(xs, masks)
+    return family.check_data(xs)
