@@ -167,11 +167,6 @@ HOOKS = {
     "message": (NATURAL, lambda s, p: s.model.message(p, None, None)),
     "condition": (NATURAL, lambda s, p: s.model.condition(p, None, None)),
     "mean_and_covariance": (NATURAL, lambda s, p: s.model.mean_and_covariance(p)),
-    "expected_observation": (MEAN, lambda s, p: s.model.expected_observation(p)),
-    "sample_hidden": (
-        NATURAL,
-        lambda s, p: s.model.sample_hidden(_key(), p, s.x, _mask(s.model)),
-    ),
     "join_components": (NATURAL, lambda s, p: s.model.join_components(p)),
     "component_sums": (MEAN, lambda s, p: s.model.component_sums(p)),
     "from_component_sums": (MEAN, lambda s, p: s.model.from_component_sums(p, jnp.ones(3) / 3)),
@@ -179,7 +174,7 @@ HOOKS = {
 }
 # Methods that assemble points from parts, which check them, or that take the dtype of any point.
 ANY_POINT = {
-    *("point", "make_likelihood", "check_form", "check_data", "check_partial", "check_datum"),
+    *("point", "make_likelihood", "check_form", "check_data", "check_datum"),
     "likelihood_from_rows",
 }
 # Observations of these can't be scaled or shifted, which is what their `push_forward` says.

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import harmonium as hm
+from harmonium.exponential_family.partial import log_partial_measure, mask_out
 from tests.laws.cases import CONJUGATED_KINDS, over
 
 
@@ -50,8 +51,8 @@ def _of_masks(model, point, x):
     def one(mask):
         rows, masks = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (x, mask))
         statistics, evidence = model.expectation(point, rows, observed=masks)
-        shown = model.data_man.mask_out(x, mask)
-        measure = model.data_man.log_partial_measure(shown, mask)
+        shown = mask_out(model.data_man, x, mask)
+        measure = log_partial_measure(model.data_man, shown, mask)
         density = model.log_observable_density(point, x, mask)
         return density, model.posterior_at(point, x, mask), statistics, evidence + measure
 

@@ -209,6 +209,18 @@ def test_hierarchies_learn_classes_from_labels():
     assert np.mean(model.assign(found.params, xs) == LABELS) > 0.9
 
 
+def test_labels_are_imputed_as_other_data_are():
+    params = fit(labels=LABELS).params
+    points, known = XS[:30], np.arange(30) < 5
+    data, observed = (points, LABELS[:30]), (np.ones((30, 2), bool), known)
+    xs, labels = hm.impute(LABELLED, LABELLED.wrap(params), data, observed)
+    np.testing.assert_array_equal(xs, points)
+    expected = np.where(known, LABELS[:30], MIXTURE.assign(params, points))
+    np.testing.assert_array_equal(labels, expected)
+    _, drawn = hm.impute(LABELLED, LABELLED.wrap(params), data, observed, jax.random.key(0))
+    assert np.mean(drawn == expected) > 0.7 and np.all(drawn[:5] == LABELS[:5])
+
+
 def test_points_and_outlines_tell_labels_from_latents():
     model, point = three_levels()
     whole = hm.Labelled(model, (1,))

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
@@ -14,7 +13,6 @@ from harmonium.exponential_family.checks import all_finite, check_weights, requi
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.evidence import sum_statistics, value_and_mean
 from harmonium.exponential_family.form import check_form, float_dtype
-from harmonium.exponential_family.mask import check_mask
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, dot, gradient
 
@@ -360,8 +358,6 @@ class Differentiable(ExponentialFamily):
         **Raises:** an error for observations of another form or outside the support.
         """
 
-    # --- partly observed observations
-
     @property
     def mask(self) -> Any:
         """The form of what says which parts of an observation are observed.
@@ -369,43 +365,3 @@ class Differentiable(ExponentialFamily):
         A performance hook: one truth value by default, all or nothing.
         """
         return jax.ShapeDtypeStruct((), bool)
-
-    @property
-    def placeholder(self) -> Any:
-        """An observation to stand where nothing is observed; a hook, zeros by default."""
-        return jax.tree.map(lambda form: np.zeros(form.shape), self.observation)
-
-    def fill(self, x: Any, observed: Any, other: Any) -> Any:
-        """What is observed of `x`, and the rest from another observation; a hook."""
-        return jax.tree.map(lambda a, b: jnp.where(observed, a.astype(b.dtype), b), x, other)
-
-    def mask_out(self, x: Any, observed: Any) -> Any:
-        """An observation with a placeholder for what is not observed."""
-        other = jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), x, self.placeholder)
-        return self.fill(x, observed, other)
-
-    def check_partial(self, x: Any, observed: Any, like: Point | None = None) -> tuple[Any, Any]:
-        """One observation, of which a mask tells what is observed, checked and masked out.
-
-        **Raises:** as `check_form`, and for masks of another form.
-        """
-        x = self.check_form(x, batch=False, like=like)
-        if observed is None:
-            return x, None
-        observed = check_mask(self, observed, batch=False)
-        return self.mask_out(x, observed), observed
-
-    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
-        """The log base measure of what is observed, given a masked observation (a hook)."""
-        return jnp.where(observed, self.log_base_measure(x), 0)
-
-    def expected_observation(self, point: Mean) -> Any:
-        """What observation to expect of a mean point; a hook.
-
-        The expectation of numbers, the most probable category, the mean direction of angles.
-
-        **Raises:** `TypeError` where mean parameters do not tell.
-        """
-        raise TypeError(
-            f"the mean parameters of {self} do not tell what observation to expect. Draw samples."
-        )

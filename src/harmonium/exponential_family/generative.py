@@ -5,7 +5,6 @@ from abc import abstractmethod
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from harmonium.exponential_family.base import ExponentialFamily
@@ -19,21 +18,6 @@ class Generative(ExponentialFamily):
     @abstractmethod
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
         """One observation. Users call `sample`."""
-
-    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
-        """An observation whose hidden parts are drawn given its observed ones; a hook.
-
-        **Arguments:**
-
-        - `key`: a JAX random key.
-        - `point`: natural.
-        - `x`: an observation.
-        - `observed`: a mask, of the form `mask`; what is not observed has no effect.
-
-        By default all parts are hidden or none.
-        """
-        drawn = self.sample_one(key, point)
-        return jax.tree.map(lambda new, old: jnp.where(observed, old, new), drawn, x)
 
     def sample(self, key: PRNGKeyArray, point: Natural, shape: tuple[int, ...] = ()) -> Any:
         """Independent observations.

@@ -13,6 +13,12 @@ from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import Dependence, dependences, variables
+from harmonium.exponential_family.partial import (
+    expected_observation,
+    log_partial_measure,
+    placeholder,
+    sample_hidden,
+)
 from harmonium.exponential_family.vector import VectorFamily
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
 from harmonium.geometry.product import AbstractProduct, ProductPoint
@@ -113,26 +119,6 @@ class Product(AbstractProduct, Differentiable, Generative):
         """A tuple of those of the parts."""
         return tuple(part.mask for part in self.parts)
 
-    @property
-    def placeholder(self) -> Any:
-        """A tuple of those of the parts."""
-        return tuple(part.placeholder for part in self.parts)
-
-    def fill(self, x: Any, observed: Any, other: Any) -> Any:
-        return self._map(lambda part, *own: part.fill(*own), x, observed, other)
-
-    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
-        measures = self._map(lambda f, xi, own: f.log_partial_measure(xi, own), x, observed)
-        return functools.reduce(operator.add, measures)
-
-    def expected_observation(self, point: Mean) -> Any:
-        return self._map(lambda part, p: part.expected_observation(p), point.components)
-
-    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
-        keys = tuple(jax.random.split(key, len(self.parts)))
-        quadruples = keys, point.components, x, observed
-        return self._map(lambda f, k, p, xi, own: f.sample_hidden(k, p, xi, own), *quadruples)
-
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
         starts = (None,) * len(self.parts) if start is None else start.components
@@ -199,6 +185,28 @@ def _(family: Product, point: Natural, scale: Any, shift: Any) -> Natural:
         for part, own, b, c in zip(family.parts, point.components, scales, shifts, strict=True)
     )
     return ProductPoint(components, family, Coordinates.NATURAL)
+
+
+@placeholder.register
+def _(family: Product) -> tuple:
+    return tuple(placeholder(part) for part in family.parts)
+
+
+@log_partial_measure.register
+def _(family: Product, x: Any, observed: Any) -> Float[Array, ""]:
+    measures = family._map(log_partial_measure, x, observed)
+    return functools.reduce(operator.add, measures)
+
+
+@expected_observation.register
+def _(family: Product, point: Mean) -> tuple:
+    return family._map(expected_observation, point.components)
+
+
+@sample_hidden.register
+def _(family: Product, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> tuple:
+    keys = tuple(jax.random.split(key, len(family.parts)))
+    return family._map(sample_hidden, keys, point.components, x, observed)
 
 
 class ReplicatedPoint(Point):
@@ -340,29 +348,6 @@ class Replicated(Differentiable, Generative):
 
         return jax.tree.map(repeat, self.family.mask)
 
-    @property
-    def placeholder(self) -> Any:
-        """That of the family, repeated."""
-
-        def repeat(leaf: Any) -> Any:
-            return jnp.broadcast_to(leaf, (self.n_replicas, *jnp.shape(leaf)))
-
-        return jax.tree.map(repeat, self.family.placeholder)
-
-    def fill(self, x: Any, observed: Any, other: Any) -> Any:
-        return jax.vmap(self.family.fill)(x, observed, other)
-
-    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
-        return jnp.sum(jax.vmap(self.family.log_partial_measure)(x, observed))
-
-    def expected_observation(self, point: Mean) -> Any:
-        return jax.vmap(self.family.expected_observation)(point.replicas)
-
-    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
-        family: Any = self.family
-        keys = jax.random.split(key, self.n_replicas)
-        return jax.vmap(family.sample_hidden)(keys, point.replicas, x, observed)
-
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         self.check_single(point, start)
         if start is None:
@@ -404,3 +389,32 @@ class Replicated(Differentiable, Generative):
         keys = jax.random.split(key, self.n_replicas)
         replicas = jax.vmap(self.family.initialize_from_sample, (0, 1))(keys, xs)
         return self._point(replicas, Coordinates.NATURAL)
+
+
+@placeholder.register
+def _(family: Replicated) -> Any:
+    def repeat(leaf: Any) -> Any:
+        return jnp.broadcast_to(leaf, (family.n_replicas, *jnp.shape(leaf)))
+
+    return jax.tree.map(repeat, placeholder(family.family))
+
+
+@log_partial_measure.register
+def _(family: Replicated, x: Any, observed: Any) -> Float[Array, ""]:
+    own = family.family
+    return jnp.sum(jax.vmap(lambda x, mask: log_partial_measure(own, x, mask))(x, observed))
+
+
+@expected_observation.register
+def _(family: Replicated, point: Mean) -> Any:
+    return jax.vmap(lambda own: expected_observation(family.family, own))(point.replicas)
+
+
+@sample_hidden.register
+def _(family: Replicated, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
+    keys = jax.random.split(key, family.n_replicas)
+
+    def sample(*own: Any) -> Any:
+        return sample_hidden(family.family, *own)
+
+    return jax.vmap(sample)(keys, point.replicas, x, observed)

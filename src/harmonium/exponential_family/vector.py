@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import require
 from harmonium.exponential_family.generative import Generative
+from harmonium.exponential_family.partial import expected_observation, placeholder
 from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint, dot
 
@@ -55,11 +56,6 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         inside, typical = self.in_support(x), self.typical_observation
         return jax.tree.map(lambda a, b: jnp.where(inside, a, jnp.asarray(b, a.dtype)), x, typical)
 
-    @property
-    def placeholder(self) -> Any:
-        """`typical_observation`."""
-        return self.typical_observation
-
     def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
         """A random natural point of about the location and scale of a sample; a hook.
 
@@ -77,6 +73,11 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         xs = self.check_data(xs)
         average = self.average_sufficient_statistic(xs)
         return self.to_natural(average * 0.9 + self.to_mean(self.start_near(key, xs)) * 0.1)
+
+
+@placeholder.register
+def _(family: VectorFamily) -> Any:
+    return family.typical_observation
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -125,12 +126,14 @@ class Count(Univariate):
     def mean(self, point: Natural) -> Float[Array, ""]:
         return self.to_mean(point).values[0]
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The expected count, a real number."""
-        return point.values[0]
-
     def variance(self, point: Natural) -> Float[Array, ""]:
         return self.fisher_matrix(point)[0, 0]
+
+
+@expected_observation.register
+def _(family: Count, point: Mean) -> Any:
+    """The expected count, a real number."""
+    return point.values[0]
 
 
 class Real(Univariate):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family.checks import real_array, require
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import VectorFamily
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
@@ -116,10 +117,12 @@ class Categorical(LogOdds):
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Int[Array, ""]:
         return jax.random.categorical(key, self._log_odds(point))
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The most probable category."""
-        first = 1 - jnp.sum(point.values, keepdims=True)
-        return jnp.argmax(jnp.concatenate([first, point.values]))
+
+@expected_observation.register
+def _(family: Categorical, point: Mean) -> Any:
+    """The most probable category."""
+    first = 1 - jnp.sum(point.values, keepdims=True)
+    return jnp.argmax(jnp.concatenate([first, point.values]))
 
 
 def indicator_covariance(probabilities: Float[Array, " n"]) -> Float[Array, "n n"]:

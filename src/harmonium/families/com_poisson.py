@@ -8,6 +8,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number, require
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import Univariate
 from harmonium.families.com_poisson_sums import (
     LEAST_DISPERSION,
@@ -170,10 +171,6 @@ class CoMPoisson(Univariate):
         self.check_single(point)
         return -point.values[1]
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The expected count, a real number."""
-        return point.values[0]
-
     def mean(self, point: Natural) -> Float[Array, ""]:
         return self.to_mean(point).values[0]
 
@@ -181,6 +178,12 @@ class CoMPoisson(Univariate):
         self.check_single(point)
         summary = summarise(point.values)
         return summary.probabilities @ summary.counts**2
+
+
+@expected_observation.register
+def _(family: CoMPoisson, point: Mean) -> Any:
+    """The expected count, a real number."""
+    return point.values[0]
 
 
 def _sample(

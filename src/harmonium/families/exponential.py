@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import Rate
 from harmonium.geometry.point import Mean, Natural
 
@@ -44,12 +45,14 @@ class Exponential(Rate):
         self.check_single(point)
         return -point.values[0]
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The mean."""
-        return point.values[0]
-
     def mean(self, point: Natural) -> Float[Array, ""]:
         return 1 / self.rate(point)
 
     def variance(self, point: Natural) -> Float[Array, ""]:
         return 1 / self.rate(point) ** 2
+
+
+@expected_observation.register
+def _(family: Exponential, point: Mean) -> Any:
+    """The mean."""
+    return point.values[0]

@@ -8,6 +8,7 @@ from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import Positive, values_inside
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
@@ -83,15 +84,17 @@ class Gamma(Positive):
         self.check_single(point)
         return -point.values[1]
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The mean."""
-        return point.values[1]
-
     def mean(self, point: Natural) -> Float[Array, ""]:
         return self.shape(point) / self.rate(point)
 
     def variance(self, point: Natural) -> Float[Array, ""]:
         return self.shape(point) / self.rate(point) / self.rate(point)
+
+
+@expected_observation.register
+def _(family: Gamma, point: Mean) -> Any:
+    """The mean."""
+    return point.values[1]
 
 
 def log_minus_digamma(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import Positive, values_inside
 from harmonium.families.gamma import moderate, representable
 from harmonium.geometry.point import Coordinates, Mean, Natural
@@ -91,10 +92,6 @@ class InverseGaussian(Positive):
         self.check_single(point)
         return -2 * point.values[1]
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The mean."""
-        return point.values[0]
-
     def mean(self, point: Natural) -> Float[Array, ""]:
         r"""The mean $\mu$ of a natural point."""
         self.check_single(point)
@@ -104,3 +101,9 @@ class InverseGaussian(Positive):
         r"""The variance $\mu^3 / \lambda$ of a natural point."""
         mean = self.mean(point)
         return mean**2 * (mean / self.shape(point))
+
+
+@expected_observation.register
+def _(family: InverseGaussian, point: Mean) -> Any:
+    """The mean."""
+    return point.values[0]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import Rate
 from harmonium.geometry.point import Mean, Natural
 
@@ -55,13 +56,15 @@ class Laplace(Rate):
         self.check_single(point)
         return -1 / point.values[0]
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The location, whatever the scale."""
-        return jnp.full_like(point.values[0], self.location)
-
     def mean(self, point: Natural) -> Float[Array, ""]:
         self.check_single(point)
         return jnp.full_like(point.values[0], self.location)
 
     def variance(self, point: Natural) -> Float[Array, ""]:
         return 2 * self.scale(point) ** 2
+
+
+@expected_observation.register
+def _(family: Laplace, point: Mean) -> Any:
+    """The location, whatever the scale."""
+    return jnp.full_like(point.values[0], family.location)

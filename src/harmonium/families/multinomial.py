@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.families.categorical import LogOdds, indicator_covariance
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
@@ -76,11 +77,13 @@ class Multinomial(LogOdds):
         """The expected counts of all categories, of a natural point."""
         return self.n_trials * self.probabilities(point)
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The expected counts of all categories, real numbers."""
-        reference = self.n_trials - jnp.sum(point.values, keepdims=True)
-        return jnp.concatenate([reference, point.values])
-
     def covariance(self, point: Natural) -> Float[Array, "{self.n_categories} {self.n_categories}"]:
         """The covariance of the counts, a singular matrix: its rows sum to zero."""
         return self.n_trials * indicator_covariance(self.probabilities(point))
+
+
+@expected_observation.register
+def _(family: Multinomial, point: Mean) -> Any:
+    """The expected counts of all categories, real numbers."""
+    reference = family.n_trials - jnp.sum(point.values, keepdims=True)
+    return jnp.concatenate([reference, point.values])

@@ -13,6 +13,12 @@ from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_finite, real_array, require
 from harmonium.exponential_family.generative import Generative
+from harmonium.exponential_family.partial import (
+    expected_observation,
+    log_partial_measure,
+    mask_out,
+    sample_hidden,
+)
 from harmonium.geometry.diagonal import Diagonal, Identity
 from harmonium.geometry.matrix import (
     CovarianceStructure,
@@ -211,24 +217,6 @@ class Normal(Differentiable, Generative):
         """One truth value for each entry of the vector."""
         return jax.ShapeDtypeStruct((self.data_dim,), bool)
 
-    def log_partial_measure(self, x: Any, observed: Any) -> Float[Array, ""]:
-        hidden = jnp.sum(~observed).astype(x.dtype)
-        return self.log_base_measure(x).astype(x.dtype) + 0.5 * hidden * math.log(2 * math.pi)
-
-    def expected_observation(self, point: Mean) -> Any:
-        """The mean."""
-        return point.location
-
-    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
-        r"""Normal given what is observed, with precision $J_{uu}$.
-
-        The draw of the whole vector is corrected by the regression on what is observed.
-        """
-        drawn = self.sample_one(key, point)
-        mean = self.condition(point, self.mask_out(x, observed), observed).mean
-        correction = mean - self.condition(point, drawn, observed).mean
-        return jnp.where(observed, x, drawn + correction)
-
     # --- sampling and starts
 
     def sample_one(self, key: PRNGKeyArray, point: Natural) -> Float[Array, " {self.data_dim}"]:
@@ -345,3 +333,27 @@ def _(family: Normal, point: Natural, scale: Any, shift: Any) -> Natural:
         precision = structure.substitute(precision, scale, family.data_dim)
     location = scale_location(location, scale)
     return LocationShape(location, -0.5 * precision, family, Coordinates.NATURAL)
+
+
+@log_partial_measure.register
+def _(family: Normal, x: Any, observed: Any) -> Float[Array, ""]:
+    hidden = jnp.sum(~observed).astype(x.dtype)
+    return family.log_base_measure(x).astype(x.dtype) + 0.5 * hidden * math.log(2 * math.pi)
+
+
+@expected_observation.register
+def _(family: Normal, point: Mean) -> Any:
+    """The mean."""
+    return point.location
+
+
+@sample_hidden.register
+def _(family: Normal, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
+    r"""Normal given what is observed, with precision $J_{uu}$.
+
+    The draw of the whole vector is corrected by the regression on what is observed.
+    """
+    drawn = family.sample_one(key, point)
+    mean = family.condition(point, mask_out(family, x, observed), observed).mean
+    correction = mean - family.condition(point, drawn, observed).mean
+    return jnp.where(observed, x, drawn + correction)

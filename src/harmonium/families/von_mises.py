@@ -9,6 +9,7 @@ from jax.scipy.special import i0e, i1e
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import finite_number, real_array, require
+from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.product import Replicated
 from harmonium.exponential_family.vector import Real
 from harmonium.geometry.point import Coordinates, Mean, Natural
@@ -121,10 +122,6 @@ class VonMises(Real):
         self.check_single(point)
         return jnp.arctan2(point.values[1], point.values[0])
 
-    def expected_observation(self, point: Mean) -> Any:
-        """The mean direction."""
-        return jnp.arctan2(point.values[1], point.values[0])
-
     def variance(self, point: Natural) -> Float[Array, ""]:
         r"""The circular variance $1 - I_1(\kappa) / I_0(\kappa)$, between zero and one.
 
@@ -132,6 +129,12 @@ class VonMises(Real):
         """
         self.check_single(point)
         return _complement(_square(point))
+
+
+@expected_observation.register
+def _(family: VonMises, point: Mean) -> Any:
+    """The mean direction."""
+    return jnp.arctan2(point.values[1], point.values[0])
 
 
 def VonMisesProduct(n: int) -> Replicated:

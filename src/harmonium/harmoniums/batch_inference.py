@@ -10,6 +10,7 @@ from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import batch_length, map_chunks
 from harmonium.exponential_family.evidence import expected_statistics, sum_expectations
 from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.partial import log_partial_measure
 from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.grouped import GroupedObservations, check_groups, group_observations
 
@@ -37,7 +38,7 @@ def log_density_of(model: Any, point: Natural, x: Any, observed: Any) -> Float[A
     family = model.data_man
     if observed is None:
         return evidence_of(model, point, x) + family.log_base_measure(x)
-    return evidence_of(model, point, x, observed) + family.log_partial_measure(x, observed)
+    return evidence_of(model, point, x, observed) + log_partial_measure(family, x, observed)
 
 
 def log_densities_of(model: Any, point: Natural, xs: Any, batch_size: int) -> Float[Array, " n"]:

@@ -14,6 +14,14 @@ from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
 from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import describe
+from harmonium.exponential_family.partial import (
+    check_partial,
+    expected_observation,
+    log_partial_measure,
+    mask_out,
+    placeholder,
+    sample_hidden,
+)
 from harmonium.geometry.embedding import IdentityEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
 from harmonium.harmoniums.batch_inference import (
@@ -220,39 +228,6 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """Independent observations of `data_man`; see `sample`."""
         return self.data_of(self.sample(key, point, shape))
 
-    # --- joint observations that are observed in part
-
-    @property
-    def placeholder(self) -> Joint:
-        """A `Joint` of those of `obs_man` and `pst_man`."""
-        return Joint(self.obs_man.placeholder, self.pst_man.placeholder)
-
-    def fill(self, x: Joint, observed: Joint, other: Joint) -> Joint:
-        return Joint(
-            self.obs_man.fill(x.observable, observed.observable, other.observable),
-            self.pst_man.fill(x.latent, observed.latent, other.latent),
-        )
-
-    def log_partial_measure(self, x: Joint, observed: Joint) -> Float[Array, ""]:
-        observable = self.obs_man.log_partial_measure(x.observable, observed.observable)
-        return observable + self.pst_man.log_partial_measure(x.latent, observed.latent)
-
-    def expected_observation(self, point: Mean) -> Joint:
-        observable = self.obs_man.expected_observation(point.observable)
-        return Joint(observable, self.pst_man.expected_observation(point.latent))
-
-    def sample_hidden(self, key: PRNGKeyArray, point: Natural, x: Joint, observed: Joint) -> Joint:
-        """First what is hidden of the latent, given what is observed, then of the observable."""
-        latent_key, observable_key = jax.random.split(key)
-        shown = self.obs_man.mask_out(x.observable, observed.observable)
-        posterior, _ = self.condition(point, shown, observed.observable)
-        latent = self.prr_man.sample_hidden(latent_key, posterior, x.latent, observed.latent)
-        likelihood = self.observable_at(self.likelihood_function(point), latent)
-        observable = self.obs_man.sample_hidden(
-            observable_key, likelihood, x.observable, observed.observable
-        )
-        return Joint(observable, latent)
-
     # --- densities of data
 
     def log_observable_density(
@@ -267,7 +242,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         - `observed`: what of it is observed, see `posterior_at`; the density is that of this part.
         """
         self.check_single(point)
-        x, observed = self.data_man.check_partial(x, observed, like=point)
+        x, observed = check_partial(self.data_man, x, observed, like=point)
         return log_density_of(self, point, x, observed) - self.log_partition_function(point)
 
     def log_observable_densities(
@@ -308,7 +283,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         $E[s_Z|x]$, as a mean point; with a mask, expectations of what is not observed, too.
         """
         self.check_single(point)
-        x, observed = self.data_man.check_partial(x, observed, like=point)
+        x, observed = check_partial(self.data_man, x, observed, like=point)
         return value_and_mean(lambda p: evidence_of(self, p, x, observed), point)[1]
 
     def mean_posterior_statistics(
@@ -441,3 +416,37 @@ class Conjugated(Harmonium, Differentiable, Generative):
             return jax.vmap(lambda x: jnp.argmax(self.posterior_probabilities(point, x)))(chunk)
 
         return map_chunks(assignments, xs, batch_size)
+
+
+# --- joint observations that are observed in part
+
+
+@placeholder.register
+def _(model: Conjugated) -> Joint:
+    return Joint(placeholder(model.obs_man), placeholder(model.pst_man))
+
+
+@log_partial_measure.register
+def _(model: Conjugated, x: Joint, observed: Joint) -> Float[Array, ""]:
+    observable = log_partial_measure(model.obs_man, x.observable, observed.observable)
+    return observable + log_partial_measure(model.pst_man, x.latent, observed.latent)
+
+
+@expected_observation.register
+def _(model: Conjugated, point: Mean) -> Joint:
+    observable = expected_observation(model.obs_man, point.observable)
+    return Joint(observable, expected_observation(model.pst_man, point.latent))
+
+
+@sample_hidden.register
+def _(model: Conjugated, key: PRNGKeyArray, point: Natural, x: Joint, observed: Joint) -> Joint:
+    """First what is hidden of the latent, given what is observed, then of the observable."""
+    latent_key, observable_key = jax.random.split(key)
+    shown = mask_out(model.obs_man, x.observable, observed.observable)
+    posterior, _ = model.condition(point, shown, observed.observable)
+    latent = sample_hidden(model.prr_man, latent_key, posterior, x.latent, observed.latent)
+    likelihood = model.observable_at(model.likelihood_function(point), latent)
+    observable = sample_hidden(
+        model.obs_man, observable_key, likelihood, x.observable, observed.observable
+    )
+    return Joint(observable, latent)

@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.mask import check_mask, check_masks
+from harmonium.exponential_family.partial import check_mask, check_masks, mask_out
 from harmonium.geometry.point import Point
 
 # How many blocks share the data, on average for each pattern: rows that only fill blocks are then
@@ -97,7 +97,7 @@ def group_observations(
     xs = family.check_form(xs, like=like)
     length = batch_length(xs)
     observed = check_masks(family, observed, length)
-    xs = jax.vmap(family.mask_out)(xs, observed)
+    xs = jax.vmap(lambda x, mask: mask_out(family, x, mask))(xs, observed)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(observed)):
         return GroupedObservations(
             jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length)

@@ -16,6 +16,7 @@ from harmonium.exponential_family.outline import (
     interactions,
     variables,
 )
+from harmonium.exponential_family.partial import check_partial
 from harmonium.geometry.affine_map import AffineMap, AffinePoint
 from harmonium.geometry.embedding import IdentityEmbedding, RestrictionEmbedding
 from harmonium.geometry.manifold import Manifold
@@ -254,7 +255,7 @@ class Harmonium(Gibbs):
 
     def check_datum(self, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
         """The observation of `obs_man` that one datum is, and its mask, checked."""
-        x, observed = self.data_man.check_partial(x, observed, like=point)
+        x, observed = check_partial(self.data_man, x, observed, like=point)
         shown = self.as_observation(x)
         if jax.tree.leaves(shown.latent):
             raise TypeError(

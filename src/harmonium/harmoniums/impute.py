@@ -10,11 +10,18 @@ from jaxtyping import Array, PRNGKeyArray
 from harmonium.exponential_family.chunks import batch_length, map_chunks
 from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import sample_many
-from harmonium.exponential_family.mask import check_masks
+from harmonium.exponential_family.partial import (
+    check_masks,
+    expected_observation,
+    fill,
+    placeholder,
+    sample_hidden,
+)
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.batch_inference import evidence_of
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations, group_observations
+from harmonium.harmoniums.labelled import Labelled
 
 # As many rows as are filled in at once: each has the mean parameters of its whole observable.
 ROWS_AT_ONCE = 1024
@@ -67,18 +74,19 @@ def impute(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _expect(model: Conjugated, params: Natural, xs: GroupedObservations) -> Any:
-    family: Any = model.data_man
-
-    def fill(row: Any, mask: Any) -> Any:
+    def complete(row: Any, mask: Any) -> Any:
         def evidence(observable: Natural) -> Array:
             point = model.point(observable, params.interaction, params.latent)
             return evidence_of(model, point, row, mask)
 
+        if isinstance(model, Labelled):
+            mean = model.posterior_statistics(params, row, mask)
+            return fill(mask, row, model.data_of(expected_observation(model, mean)))
         _, mean = value_and_mean(evidence, params.observable)
-        expected = model.obs_man.data_of(model.obs_man.expected_observation(mean))
-        return family.fill(row, mask, expected)
+        expected = model.obs_man.data_of(expected_observation(model.obs_man, mean))
+        return fill(mask, row, expected)
 
-    over_blocks = jax.vmap(jax.vmap(fill, (0, None)))
+    over_blocks = jax.vmap(jax.vmap(complete, (0, None)))
     size = max(1, ROWS_AT_ONCE // xs.shape[1])
     return xs.gather(map_chunks(lambda chunk: over_blocks(*chunk), (xs.xs, xs.observed), size))
 
@@ -97,15 +105,15 @@ def _draw(
     length = batch_length(xs)
     observed = check_masks(family, observed, length)
 
-    def fill(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
+    def complete(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
         hidden = jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), model.mask)
-        nothing = model.check_form(model.placeholder, batch=False, like=params)
+        nothing = model.check_form(placeholder(model), batch=False, like=params)
         joint = _completed(model, row, nothing), _completed(model, mask, hidden)
-        return model.data_of(model.sample_hidden(key, params, *joint))
+        return model.data_of(sample_hidden(model, key, params, *joint))
 
     def fill_all(key: PRNGKeyArray) -> Any:
         rows = xs, observed, jax.random.split(key, length)
-        return map_chunks(lambda chunk: jax.vmap(fill)(*chunk), rows, ROWS_AT_ONCE)
+        return map_chunks(lambda chunk: jax.vmap(complete)(*chunk), rows, ROWS_AT_ONCE)
 
     return sample_many(fill_all, key, shape, max(1, ROWS_AT_ONCE // length))
 

@@ -77,7 +77,7 @@ class Labelled(Conjugated):
         found = jax.tree.leaves(variables(self.hrm_man))
         return tuple(found[place].family for place in self._places)
 
-    @cached_property
+    @property
     def data_man(self) -> Product:
         """The product of the harmonium's and the families of the latents that are data."""
         return Product(self.hrm_man.data_man, *self.label_families)

@@ -14,6 +14,7 @@ from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
 from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.partial import mask_out
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
@@ -175,7 +176,7 @@ def fit(
     scaling = without_labels(model, scaling)
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
-        xs = jax.vmap(family.mask_out)(xs, observed)
+        xs = jax.vmap(lambda x, mask: mask_out(family, x, mask))(xs, observed)
     volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
     volume = jnp.sum(shares * volumes)
     ceiling = density_ceiling(scaling, xs, dtype)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.mask import check_masks
+from harmonium.exponential_family.partial import check_masks, mask_out
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations
 
@@ -40,5 +40,5 @@ def check_marked(family: Any, data: Any, observed: Any) -> Any:
         return family.check_data(data)
     xs = family.check_form(data)
     masks = check_masks(family, observed, batch_length(xs))
-    xs = jax.vmap(family.mask_out)(xs, masks)
+    xs = jax.vmap(lambda x, mask: mask_out(family, x, mask))(xs, masks)
     return family.check_data(xs)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
+from harmonium.exponential_family.partial import log_partial_measure
 from harmonium.geometry.point import Mean, Natural, dot
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations
@@ -160,7 +161,7 @@ def make_problem(
 
     def average_measure(xs: Any, weights: Array) -> Array:
         if isinstance(xs, GroupedObservations):
-            over_rows = jax.vmap(family.log_partial_measure, (0, None))
+            over_rows = jax.vmap(lambda x, mask: log_partial_measure(family, x, mask), (0, None))
             measures = xs.gather(jax.vmap(over_rows)(xs.xs, xs.observed))
         else:
             measures = map_chunks(jax.vmap(family.log_base_measure), xs, batch_size)
