@@ -10,6 +10,7 @@ from docs.tools.blocks import find_blocks
 from docs.tools.execute import load_outputs
 from docs.tools.messages import write_messages
 from docs.tools.places import DOCS, PAGES, ROOT
+from docs.tools.supplies import TABLES
 
 PIXELS_PER_INCH = 96
 
@@ -25,6 +26,7 @@ def table_of_readme():
 GENERATED = {
     "<!-- the messages of all errors -->": write_messages,
     "<!-- the table of README.md -->": table_of_readme,
+    **TABLES,
 }
 
 

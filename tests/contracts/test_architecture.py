@@ -2,10 +2,7 @@
 
 import ast
 import dataclasses
-import functools
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,70 +11,28 @@ import equinox as eqx
 import pytest
 
 import harmonium as hm
+from tests.contracts.classes import (
+    CLASSES,
+    ROOT,
+    abstract_members,
+    overrides,
+    path,
+    public_members,
+)
+from tests.contracts.hooks import EXTENSION_POINTS, PERFORMANCE_HOOKS
 
-ROOT = Path(hm.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = ("geometry", "exponential_family", "families", "harmoniums", "files", "learning", "plot")
 MAX_MODULE_LINES = 450
 MAX_FUNCTION_LINES = 60
+MAX_PUBLIC_NAMES = 125
+MAX_PUBLIC_MEMBERS = 95
+MAX_ABSTRACT_MEMBERS = 8
+MAX_DEPTH = 9
 
-# Concrete methods that subclasses may override, where they are declared, and why.
-#
-# Special versions that are faster than the default or exact where it is not, and the test that
-# holds them against it.
-EVIDENCE, HOOKS = "test_evidence.py", "test_hooks.py"
-PERFORMANCE_HOOKS = {
-    ("ExponentialFamily", "energy"): ("the statistic need not be written down", EVIDENCE),
-    ("Differentiable", "translated_evidence"): ("what is linear is done once", EVIDENCE),
-    ("Differentiable", "to_mean"): ("a closed form instead of autodiff", "test_log_partition.py"),
-    ("Differentiable", "to_natural"): ("a closed form instead of the numerical dual", HOOKS),
-    ("Differentiable", "improve"): ("a few steps of the numerical dual instead of all", HOOKS),
-    ("Differentiable", "admits_mean"): ("a formula instead of the numerical dual", HOOKS),
-    ("LinearEmbedding", "translate_through"): ("only the part that changes", "test_embeddings.py"),
-}
-# What a model or a family may say about itself, where the default is not true of it.
-EXTENSION_POINTS = {
-    ("Differentiable", "evidence_kernel"): "families of several variables may be observed in part",
-    ("ExponentialFamily", "data_man"): "latents are no data",
-    ("ExponentialFamily", "as_observation"): "latents are no data",
-    ("ExponentialFamily", "data_of"): "latents are no data",
-    ("Harmonium", "data_man"): "labels are data",
-    ("Harmonium", "as_observation"): "labels are data",
-    ("Harmonium", "data_of"): "labels are data",
-    ("Conjugated", "has_closed_form_likelihood"): "models that are made of others ask these",
-    ("Conjugated", "is_jointly_gaussian"): "linear Gaussian models are, and hierarchies of them",
-    ("Harmonium", "pst_prr_emb"): "the identity, but for models with a restricted posterior",
-    ("Differentiable", "is_exact"): "whether `improve` reaches the optimum depends on the parts",
-    ("Differentiable", "natural_start"): "the origin is not in every natural domain",
-    ("Differentiable", "admits"): "products and mixtures ask each part what its domain demands",
-    ("Differentiable", "mask"): "families of vectors and of several variables have finer masks",
-    ("VectorFamily", "initialize_from_sample"): "samples may be outside a mean domain not convex",
-    ("VectorFamily", "start_near"): "only families of unbounded scale look at the sample",
-    ("Structure", "__str__"): "shorter without what follows from the rest",
-    ("Structure", "__repr__"): "harmoniums have outlines of their variables",
-}
 OVERRIDABLE = PERFORMANCE_HOOKS | EXTENSION_POINTS
-PROPERTIES = property | functools.cached_property
 # Without fields and without public methods, so that there is nothing to be abstract about.
 BARE_BASES = {"Structure"}
-
-
-def _import_everything() -> None:
-    for module in pkgutil.walk_packages([str(ROOT)], "harmonium."):
-        importlib.import_module(module.name)
-
-
-def _subclasses(base: type) -> Iterator[type]:
-    for subclass in base.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)
-
-
-_import_everything()
-CLASSES = sorted(
-    {cls for cls in _subclasses(eqx.Module) if cls.__module__.startswith("harmonium.")},
-    key=lambda cls: cls.__qualname__,
-)
 PUBLIC_CLASSES = [cls for cls in CLASSES if not cls.__name__.startswith("_")]
 
 
@@ -86,7 +41,7 @@ def _name(value: Any) -> str:
 
 
 def _is_abstract(cls: Any) -> bool:
-    return bool(cls.__abstractmethods__ or cls.__abstractvars__ or cls.__abstractclassvars__)
+    return bool(abstract_members(cls))
 
 
 def _tree(file: Path) -> ast.Module:
@@ -95,30 +50,6 @@ def _tree(file: Path) -> ast.Module:
 
 def _functions(file: Path) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(_tree(file)) if isinstance(node, ast.FunctionDef)]
-
-
-def _is_overridable(attribute: Any) -> bool:
-    """Whether a member of a class is concrete: not abstract, and not data."""
-    abstract = getattr(attribute, "__isabstractmethod__", False)
-    return not abstract and (callable(attribute) or isinstance(attribute, PROPERTIES))
-
-
-def _overrides(cls: type) -> Iterator[tuple[str, str]]:
-    """The concrete members of base classes that the class overrides."""
-    for name, member in vars(cls).items():
-        mechanical = name.startswith("__") and name not in (
-            "__str__",
-            "__repr__",
-            "__eq__",
-            "__hash__",
-        )
-        if mechanical or not (callable(member) or isinstance(member, PROPERTIES)):
-            continue
-        for base in cls.__mro__[1:]:
-            if base in CLASSES and name in vars(base):
-                if _is_overridable(vars(base)[name]):
-                    yield base.__name__, name
-                break
 
 
 def test_there_is_something_to_check():
@@ -143,11 +74,11 @@ def test_fields_are_in_final_classes(cls):
 
 @pytest.mark.parametrize("cls", CLASSES, ids=_name)
 def test_concrete_methods_are_not_overridden(cls):
-    assert set(_overrides(cls)) - set(OVERRIDABLE) == set()
+    assert set(overrides(cls)) - set(OVERRIDABLE) == set()
 
 
 def test_every_hook_is_one():
-    overridden = {override for cls in CLASSES for override in _overrides(cls)}
+    overridden = {override for cls in CLASSES for override in overrides(cls)}
     assert set(OVERRIDABLE) - overridden == set()
 
 
@@ -179,6 +110,20 @@ def test_functions_are_short(file):
         body = function.body[1:] if documented else function.body
         if body:
             assert function.end_lineno - body[0].lineno < MAX_FUNCTION_LINES, function.name
+
+
+def test_there_are_few_public_names():
+    assert len(hm.__all__) <= MAX_PUBLIC_NAMES
+
+
+def test_models_are_told_little_and_say_little():
+    assert len(abstract_members(hm.Conjugated)) <= MAX_ABSTRACT_MEMBERS
+    assert len(public_members(hm.Conjugated)) <= MAX_PUBLIC_MEMBERS
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=_name)
+def test_bases_are_not_piled_up(cls):
+    assert len(path(cls)) <= MAX_DEPTH, [base.__name__ for base in path(cls)]
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
