@@ -163,7 +163,6 @@ HOOKS = {
         NATURAL,
         lambda s, p: s.model.translated_evidence(p, p, None, None),
     ),
-    "posterior_terms": (NATURAL, lambda s, p: s.model.posterior_terms(p, None, None)),
     "message": (NATURAL, lambda s, p: s.model.message(p, None, None)),
     "condition": (NATURAL, lambda s, p: s.model.condition(p, None, None)),
     "mean_and_covariance": (NATURAL, lambda s, p: s.model.mean_and_covariance(p)),

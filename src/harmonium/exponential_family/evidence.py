@@ -31,11 +31,7 @@ def value_and_mean(
 
 
 def expected_statistics(
-    evidence: Callable[..., Float[Array, ""]],
-    point: Natural,
-    xs: Any,
-    weights: Float[Array, " n"],
-    size: int,
+    total: Callable[..., Float[Array, ""]], point: Natural, xs: Any, weights: Array, size: int
 ) -> tuple[Mean, Float[Array, ""]]:
     r"""A weighted sum of expected statistics of observations, and that of their evidence.
 
@@ -45,17 +41,18 @@ def expected_statistics(
 
     **Arguments:**
 
-    - `evidence`: takes a natural point and one of the observations.
+    - `total`: the weighted sum of the evidence, of a natural point, observations and weights.
     - `point`: natural.
     - `xs`: a batch of N observations.
-    - `weights`: (N,).
+    - `weights`: (N, ...).
     - `size`: how many observations are processed at once.
     """
 
-    def total(point: Natural, xs: Any, weights: Array) -> Array:
-        return weights @ jax.vmap(lambda x: evidence(point, x))(xs)
+    def chunk_sum(xs: Any, weights: Array) -> tuple[Mean, Array]:
+        value, mean = value_and_mean(lambda p: total(p, xs, weights), point)
+        return mean, value
 
-    return sum_expectations(total, point, xs, weights, size)
+    return sum_chunks(chunk_sum, xs, weights, size)
 
 
 def sum_statistics(family: Any, xs: Any, weights: Float[Array, " n"]) -> Mean:
@@ -63,15 +60,3 @@ def sum_statistics(family: Any, xs: Any, weights: Float[Array, " n"]) -> Mean:
     origin = jax.tree.map(lambda leaf: leaf.astype(weights.dtype), family.zeros())
     energies = jax.vmap(family.energy, (None, 0))
     return value_and_mean(lambda p: weights @ energies(p, xs), origin)[1]
-
-
-def sum_expectations(
-    total: Callable[..., Float[Array, ""]], point: Natural, xs: Any, weights: Array, size: int
-) -> tuple[Mean, Float[Array, ""]]:
-    """`expected_statistics`, given the weighted sum of the evidence of several observations."""
-
-    def chunk_sum(xs: Any, weights: Array) -> tuple[Mean, Array]:
-        value, mean = value_and_mean(lambda p: total(p, xs, weights), point)
-        return mean, value
-
-    return sum_chunks(chunk_sum, xs, weights, size)

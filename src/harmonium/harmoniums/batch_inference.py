@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import batch_length, map_chunks
-from harmonium.exponential_family.evidence import expected_statistics, sum_expectations
+from harmonium.exponential_family.evidence import expected_statistics
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.partial import log_partial_measure
 from harmonium.geometry.point import Mean, Natural
@@ -60,22 +60,19 @@ def average_expectations(
     """The weighted averages of expected statistics and of the evidence: the E-step."""
     dtype = float_dtype(point)
 
-    def evidence(point: Natural, x: Any) -> Array:
-        return evidence_of(model, point, x)
+    def total(point: Natural, xs: Any, weights: Array, mask: Any = None) -> Array:
+        return weights @ jax.vmap(lambda x: evidence_of(model, point, x, mask))(xs)
+
+    def total_of_blocks(point: Natural, blocks: Any, weights: Array) -> Array:
+        sums = jax.vmap(lambda xs, mask, own: total(point, xs, own, mask))
+        return jnp.sum(sums(*blocks, weights))
 
     if not isinstance(xs, GroupedObservations):
         weights = check_weights(weights, batch_length(xs), dtype)
-        return expected_statistics(evidence, point, xs, weights, batch_size)
+        return expected_statistics(total, point, xs, weights, batch_size)
     weights = xs.spread(check_weights(weights, len(xs), dtype))
-
-    def total(point: Natural, blocks: Any, weights: Array) -> Array:
-        def sum_of(rows: Any, mask: Any, weights: Array) -> Array:
-            return weights @ jax.vmap(lambda x: evidence_of(model, point, x, mask))(rows)
-
-        return jnp.sum(jax.vmap(sum_of)(blocks[0], blocks[1], weights))
-
-    blocks = xs.xs, xs.observed
-    return sum_expectations(total, point, blocks, weights, _blocks_at_once(xs, batch_size))
+    size = _blocks_at_once(xs, batch_size)
+    return expected_statistics(total_of_blocks, point, (xs.xs, xs.observed), weights, size)
 
 
 def _blocks_at_once(xs: GroupedObservations, batch_size: int) -> int:

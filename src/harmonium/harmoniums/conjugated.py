@@ -11,7 +11,7 @@ from harmonium.exponential_family import duality
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
-from harmonium.exponential_family.evidence import value_and_mean
+from harmonium.exponential_family.evidence import is_whole, value_and_mean
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import describe
 from harmonium.exponential_family.partial import (
@@ -88,7 +88,10 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
         x, z = (None, None) if x is None else x
         x_mask, z_mask = (None, None) if observed is None else observed
-        latent, rho, chi = self.posterior_terms(point, x, x_mask)
+        rho, chi = self.message(
+            self.make_likelihood(point.observable, point.interaction), x, x_mask
+        )
+        latent = point.latent if is_whole(x, x_mask) else self.pst_prr_emb.embed(point.latent)
         family: Any = latent.manifold
         return family.translated_evidence(latent, rho, z, z_mask) + chi
 
@@ -201,6 +204,8 @@ class Conjugated(Harmonium, Differentiable, Generative):
         steps from `start`.
         """
         self.check_single(point)
+        if self.is_exact:
+            return self.to_natural(point)
         if not (self.is_symmetric and self.has_closed_form_likelihood):
             return duality.improve_dual(self, point, start)
         latent = self.pst_man.improve(point.latent, self.prior(start))

@@ -224,17 +224,10 @@ class Harmonium(Gibbs):
 
         **Arguments:** `x` and `observed` as `message` takes them.
         """
-        latent, rho, chi = self.posterior_terms(point, x, observed)
-        return latent + rho, chi
-
-    def posterior_terms(
-        self, point: Natural, x: Any, observed: Any
-    ) -> tuple[Natural, Natural, Float[Array, ""]]:
-        r"""What `condition` adds up: the latent's parameters, on the manifold of $\rho$, and it."""
         likelihood = self.make_likelihood(point.observable, point.interaction)
         rho, chi = self.message(likelihood, x, observed)
         latent = point.latent if is_whole(x, observed) else self.pst_prr_emb.embed(point.latent)
-        return latent, rho, chi
+        return latent + rho, chi
 
     def posterior_at(self, point: Natural, x: Any, observed: Any = None) -> Natural:
         r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$.
