@@ -4,7 +4,7 @@ from jaxtyping import install_import_hook
 
 with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.exponential_family.base import Differentiable, ExponentialFamily
-    from harmonium.exponential_family.generative import Generative, Gibbs
+    from harmonium.exponential_family.generative import Generative
     from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
     from harmonium.exponential_family.product_embedding import ProductEmbedding
     from harmonium.exponential_family.vector import (
@@ -149,7 +149,6 @@ __all__ = [
     "Gamma",
     "Generative",
     "Geometric",
-    "Gibbs",
     "Gradient",
     "GroupedObservations",
     "Harmonium",

@@ -1,4 +1,4 @@
-"""What some families can do beyond densities: draw samples, and run Gibbs samplers."""
+"""What some families can do beyond densities: draw samples."""
 
 import math
 from abc import abstractmethod
@@ -32,14 +32,6 @@ class Generative(ExponentialFamily):
         """
         self.check_single(point)
         return sample_many(lambda k: self.sample_one(k, point), key, shape)
-
-
-class Gibbs(ExponentialFamily):
-    """A family of joint distributions with a Gibbs sampler: a Markov chain that leaves it as is."""
-
-    @abstractmethod
-    def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Any:
-        """One full sweep of the Gibbs sampler, from one joint observation to the next."""
 
 
 def sample_many(

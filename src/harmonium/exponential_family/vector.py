@@ -14,6 +14,7 @@ from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.partial import expected_observation, placeholder
 from harmonium.geometry.manifold import VectorManifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, VectorPoint, dot
+from harmonium.geometry.structure import Structure
 
 
 class VectorFamily(VectorManifold, Differentiable, Generative):
@@ -92,8 +93,8 @@ def _(family: Any, primals: Any, tangents: Any) -> Any:
     return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)
 
 
-class Univariate(VectorFamily):
-    """A family of single numbers: counts, or real numbers."""
+class Univariate(Structure):
+    """What families of single numbers tell: counts, or real numbers."""
 
     @abstractmethod
     def mean(self, point: Natural) -> Float[Array, ""]:
@@ -104,7 +105,7 @@ class Univariate(VectorFamily):
         """The variance of the observation, of a natural point."""
 
 
-class Count(Univariate):
+class Count(Univariate, VectorFamily):
     r"""A family of integers with $s(x) = x$.
 
     The derivatives $\psi'(\theta)$ and $\psi''(\theta)$ are mean and variance of the observation.
@@ -137,7 +138,7 @@ def _(family: Count, point: Mean) -> Any:
 
 
 class Real(Univariate):
-    """A family of real numbers."""
+    """What families of real numbers have in common."""
 
     @property
     def observation(self) -> Any:
@@ -145,7 +146,7 @@ class Real(Univariate):
         return jax.ShapeDtypeStruct((), float)
 
 
-class Positive(Real):
+class Positive(Real, VectorFamily):
     """A family of positive numbers with two parameters."""
 
     @property
@@ -173,7 +174,7 @@ class Positive(Real):
         """A random natural point of about the location of a sample."""
 
 
-class Rate(Real):
+class Rate(Real, VectorFamily):
     r"""A family of real numbers with one statistic $t(x) > 0$ that is exponentially distributed.
 
     $p(x) = \exp(\theta t(x) - \psi(\theta)) h(x)$ with $\theta < 0$,

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number
-from harmonium.exponential_family.vector import Real
+from harmonium.exponential_family.vector import Real, VectorFamily
 from harmonium.families.dirichlet import concentrations_of, log_beta, mean_logs
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 
-class Beta(Real):
+class Beta(Real, VectorFamily):
     r"""Numbers between zero and one: `scipy.stats.beta(alpha, beta)`.
 
     $p(x) = \exp(\alpha \log x + \beta \log(1 - x) - \psi) / x (1 - x)$. The statistic is

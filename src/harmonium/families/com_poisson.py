@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family.checks import positive_number, require
 from harmonium.exponential_family.partial import expected_observation
-from harmonium.exponential_family.vector import Univariate
+from harmonium.exponential_family.vector import Univariate, VectorFamily
 from harmonium.families.com_poisson_sums import (
     LEAST_DISPERSION,
     approximate,
@@ -24,7 +24,7 @@ MAX_EVALUATIONS = 100  # of the numerical dual; about six are needed
 IMPROVING_EVALUATIONS = 8
 
 
-class CoMPoisson(Univariate):
+class CoMPoisson(Univariate, VectorFamily):
     r"""Counts $0, 1, \dots$ with any dispersion: the Conway-Maxwell-Poisson distribution.
 
     $p(x) = \exp(\theta_1 x + \theta_2 \log x! - \psi(\theta))$, that is $p(x) \propto

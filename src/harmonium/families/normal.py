@@ -157,7 +157,7 @@ class Normal(Differentiable, Generative):
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         covariance, log_determinant = self._covariance(point)
-        quadratic = self.covariance_structure.quadratic
+        quadratic = self.covariance_structure.parametric_quadratic
         return 0.5 * (quadratic(covariance, point.location) - log_determinant)
 
     def translated_evidence(
@@ -174,7 +174,8 @@ class Normal(Differentiable, Generative):
         covariance, log_determinant = structure.inverse_and_log_determinant(
             precision, self.data_dim
         )
-        squares = structure.quadratic(covariance, own) + structure.quadratic(covariance, other)
+        quadratic = structure.parametric_quadratic
+        squares = quadratic(covariance, own) + quadratic(covariance, other)
         cross = structure.apply(covariance, own[None])[0] @ other
         return 0.5 * (squares - log_determinant) + cross
 

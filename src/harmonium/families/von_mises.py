@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from harmonium.exponential_family.checks import finite_number, real_array, require
 from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.product import Replicated
-from harmonium.exponential_family.vector import Real
+from harmonium.exponential_family.vector import Real, VectorFamily
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
 LARGE = 30.0  # concentrations from which the asymptotic series is used
@@ -19,7 +19,7 @@ SMALL = 1.0  # squared concentrations up to which the power series is used
 NEWTON_STEPS = 6
 
 
-class VonMises(Real):
+class VonMises(Real, VectorFamily):
     r"""Angles in radians, $x \in [-\pi, \pi]$: `scipy.stats.vonmises(kappa, loc)`.
 
     $p(x) = \exp(\kappa \cos(x - \mu)) / (2\pi I_0(\kappa))$ with $s(x) = (\cos x, \sin x)$ and

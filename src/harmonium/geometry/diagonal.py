@@ -106,6 +106,9 @@ class Diagonal(Elementwise):
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
         return matrix @ vector**2
 
+    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return self.quadratic(matrix, vector)
+
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment
 
@@ -148,6 +151,9 @@ class Scale(Elementwise):
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
         return matrix * (vector @ vector)
 
+    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return self.quadratic(matrix, vector)
+
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment / n
 
@@ -186,6 +192,9 @@ class Identity(Elementwise):
 
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
         return vector @ vector
+
+    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return self.quadratic(matrix, vector)
 
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment

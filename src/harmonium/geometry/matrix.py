@@ -49,7 +49,11 @@ class CovarianceStructure(Structure):
 
     @abstractmethod
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
-        """The quadratic form `v^T A v`."""
+        """The quadratic form `v^T A v` of an observation."""
+
+    @abstractmethod
+    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        """The same of parameters, with a derivative by them that makes no other product."""
 
     @abstractmethod
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -175,6 +179,9 @@ class PositiveDefinite(CovarianceStructure):
         return inverse_and_log_determinant(precision)
 
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return vector @ matrix @ vector
+
+    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
         return quadratic_form(matrix, vector)
 
     def color(self, factor: Leaf, vector: Float[Array, " n"]) -> Float[Array, " n"]:

@@ -60,12 +60,15 @@ def average_expectations(
     """The weighted averages of expected statistics and of the evidence: the E-step."""
     dtype = float_dtype(point)
 
-    def total(point: Natural, xs: Any, weights: Array, mask: Any = None) -> Array:
-        return weights @ jax.vmap(lambda x: evidence_of(model, point, x, mask))(xs)
+    def total(point: Natural, xs: Any, weights: Array) -> Array:
+        return weights @ jax.vmap(lambda x: evidence_of(model, point, x))(xs)
 
     def total_of_blocks(point: Natural, blocks: Any, weights: Array) -> Array:
-        sums = jax.vmap(lambda xs, mask, own: total(point, xs, own, mask))
-        return jnp.sum(sums(*blocks, weights))
+        def sum_of(xs: Any, mask: Any, own: Array) -> Array:
+            return own @ jax.vmap(lambda x: evidence_of(model, point, x, mask))(xs)
+
+        xs, masks = blocks
+        return jnp.sum(jax.vmap(sum_of)(xs, masks, weights))
 
     if not isinstance(xs, GroupedObservations):
         weights = check_weights(weights, batch_length(xs), dtype)

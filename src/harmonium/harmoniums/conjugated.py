@@ -14,14 +14,7 @@ from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
 from harmonium.exponential_family.evidence import is_whole, value_and_mean
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import describe
-from harmonium.exponential_family.partial import (
-    check_partial,
-    expected_observation,
-    log_partial_measure,
-    mask_out,
-    placeholder,
-    sample_hidden,
-)
+from harmonium.exponential_family.partial import check_partial
 from harmonium.geometry.embedding import IdentityEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
 from harmonium.harmoniums.batch_inference import (
@@ -421,37 +414,3 @@ class Conjugated(Harmonium, Differentiable, Generative):
             return jax.vmap(lambda x: jnp.argmax(self.posterior_probabilities(point, x)))(chunk)
 
         return map_chunks(assignments, xs, batch_size)
-
-
-# --- joint observations that are observed in part
-
-
-@placeholder.register
-def _(model: Conjugated) -> Joint:
-    return Joint(placeholder(model.obs_man), placeholder(model.pst_man))
-
-
-@log_partial_measure.register
-def _(model: Conjugated, x: Joint, observed: Joint) -> Float[Array, ""]:
-    observable = log_partial_measure(model.obs_man, x.observable, observed.observable)
-    return observable + log_partial_measure(model.pst_man, x.latent, observed.latent)
-
-
-@expected_observation.register
-def _(model: Conjugated, point: Mean) -> Joint:
-    observable = expected_observation(model.obs_man, point.observable)
-    return Joint(observable, expected_observation(model.pst_man, point.latent))
-
-
-@sample_hidden.register
-def _(model: Conjugated, key: PRNGKeyArray, point: Natural, x: Joint, observed: Joint) -> Joint:
-    """First what is hidden of the latent, given what is observed, then of the observable."""
-    latent_key, observable_key = jax.random.split(key)
-    shown = mask_out(model.obs_man, x.observable, observed.observable)
-    posterior, _ = model.condition(point, shown, observed.observable)
-    latent = sample_hidden(model.prr_man, latent_key, posterior, x.latent, observed.latent)
-    likelihood = model.observable_at(model.likelihood_function(point), latent)
-    observable = sample_hidden(
-        model.obs_man, observable_key, likelihood, x.observable, observed.observable
-    )
-    return Joint(observable, latent)

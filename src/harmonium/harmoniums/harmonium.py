@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from harmonium.exponential_family.base import ExponentialFamily
 from harmonium.exponential_family.checks import require
 from harmonium.exponential_family.evidence import is_whole
-from harmonium.exponential_family.generative import Gibbs
 from harmonium.exponential_family.outline import (
     Dependence,
     dependences,
@@ -65,7 +65,7 @@ class HarmoniumPoint(Point):
         return self.observable.batch_shape
 
 
-class Harmonium(Gibbs):
+class Harmonium(ExponentialFamily):
     r"""A joint exponential family of observables $x$ and latents $z$ with a linear interaction.
 
     $\log p(x, z) = \theta_X \cdot s_X(x) + \theta_Z \cdot s_Z(z) + s_X(x) \cdot \Theta_{XZ} \cdot

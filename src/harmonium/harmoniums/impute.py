@@ -14,13 +14,15 @@ from harmonium.exponential_family.partial import (
     check_masks,
     expected_observation,
     fill,
+    mask_out,
     placeholder,
     sample_hidden,
 )
-from harmonium.geometry.point import Natural
+from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.batch_inference import evidence_of
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations, group_observations
+from harmonium.harmoniums.harmonium import Joint
 from harmonium.harmoniums.labelled import Labelled
 
 # As many rows as are filled in at once: each has the mean parameters of its whole observable.
@@ -133,3 +135,31 @@ def _completed(model: Conjugated, data: Any, other: Any) -> Any:
 def _as_batch(tree: Any) -> Any:
     """A batch of one: every array with a leading axis of length 1."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
+# --- joint observations that are observed in part
+
+
+@placeholder.register
+def _(model: Conjugated) -> Joint:
+    return Joint(placeholder(model.obs_man), placeholder(model.pst_man))
+
+
+@expected_observation.register
+def _(model: Conjugated, point: Mean) -> Joint:
+    observable = expected_observation(model.obs_man, point.observable)
+    return Joint(observable, expected_observation(model.pst_man, point.latent))
+
+
+@sample_hidden.register
+def _(model: Conjugated, key: PRNGKeyArray, point: Natural, x: Joint, observed: Joint) -> Joint:
+    """First what is hidden of the latent, given what is observed, then of the observable."""
+    latent_key, observable_key = jax.random.split(key)
+    shown = mask_out(model.obs_man, x.observable, observed.observable)
+    posterior, _ = model.condition(point, shown, observed.observable)
+    latent = sample_hidden(model.prr_man, latent_key, posterior, x.latent, observed.latent)
+    likelihood = model.observable_at(model.likelihood_function(point), latent)
+    observable = sample_hidden(
+        model.obs_man, observable_key, likelihood, x.observable, observed.observable
+    )
+    return Joint(observable, latent)
