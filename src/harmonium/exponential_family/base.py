@@ -215,7 +215,7 @@ class Differentiable(ExponentialFamily):
         A performance hook: families with a closed form have it here.
         """
         self.check_single(point)
-        return gradient(lambda p: self.evidence_kernel(p, None, None))(point)
+        return gradient(self.log_partition_kernel)(point)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The natural parameters of a mean point, the inverse of `to_mean`.
