@@ -155,9 +155,9 @@ def select(model, params, keep):
     observables = tuple(params.observable.components[i] for i in keep)
     interactions = tuple(params.interaction.components[i] for i in keep)
     natural = hm.Coordinates.NATURAL
-    observable = hm.ProductPoint(observables, smaller.obs_man, natural)
+    observable = hm.geometry.ProductPoint(observables, smaller.obs_man, natural)
     return smaller, smaller.make_likelihood(
-        observable, hm.ProductPoint(interactions, smaller.int_man, natural)
+        observable, hm.geometry.ProductPoint(interactions, smaller.int_man, natural)
     )
 
 

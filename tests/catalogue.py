@@ -36,8 +36,8 @@ def _tied(covariance: Any) -> hm.Mixture:
     return hm.Mixture(normal, 3, hm.LocationEmbedding(normal))
 
 
-def _diagonal_in_full() -> hm.NormalCovarianceEmbedding:
-    return hm.NormalCovarianceEmbedding(_normal(2, DIAGONAL), _normal(2))
+def _diagonal_in_full() -> hm.families.NormalCovarianceEmbedding:
+    return hm.families.NormalCovarianceEmbedding(_normal(2, DIAGONAL), _normal(2))
 
 
 # Families, whose partition functions are their own.
@@ -166,7 +166,7 @@ def _uneven(posterior: Any) -> Any:
     deep = hm.stack(_linear(_normal(2, DIAGONAL), latent), hm.Mixture(latent, 2))
     count = hm.Mixture(hm.Poisson(), 2)
     return hm.Parallel(
-        deep, hm.Attached(count, hm.PosteriorEmbedding(deep.pst_man), deep.pst_prr_emb)
+        deep, hm.Attached(count, hm.harmoniums.PosteriorEmbedding(deep.pst_man), deep.pst_prr_emb)
     )
 
 
@@ -263,12 +263,12 @@ VARIATIONS = {
 
 # Manifolds without a partition function, to which laws of coordinates and statistics apply.
 MANIFOLDS: dict[str, Callable[[], Any]] = {
-    "euclidean": lambda: hm.Euclidean(3),
-    "null": lambda: hm.Null(),
-    "manifold_tuple": lambda: hm.ManifoldTuple((hm.Euclidean(3), _normal(2))),
-    "pair": lambda: hm.Pair(hm.Euclidean(2), _normal(2)),
+    "euclidean": lambda: hm.families.Euclidean(3),
+    "null": lambda: hm.geometry.Null(),
+    "manifold_tuple": lambda: hm.geometry.ManifoldTuple((hm.families.Euclidean(3), _normal(2))),
+    "pair": lambda: hm.geometry.Pair(hm.families.Euclidean(2), _normal(2)),
     "location_map": lambda: hm.factor_analysis(3, 2).int_man,
-    "normal_map": lambda: hm.LinearMap(_normal(2), _normal(2)),
+    "normal_map": lambda: hm.geometry.LinearMap(_normal(2), _normal(2)),
     "maps_side_by_side": lambda: (
         hm.Parallel(hm.factor_analysis(2, 1), hm.factor_analysis(1, 1)).int_man
     ),
@@ -277,53 +277,62 @@ MANIFOLDS: dict[str, Callable[[], Any]] = {
 }
 
 
-def _latent_harmonium(posterior: Any) -> hm.LatentHarmoniumEmbedding:
+def _latent_harmonium(posterior: Any) -> hm.harmoniums.LatentHarmoniumEmbedding:
     embedding: Any = _stack(3, 2, posterior=posterior).pst_prr_emb
     return embedding
 
 
 EMBEDDINGS: dict[str, Callable[[], Any]] = {
-    "identity": lambda: hm.IdentityEmbedding(_normal(2)),
+    "identity": lambda: hm.geometry.IdentityEmbedding(_normal(2)),
     "location_full": lambda: hm.LocationEmbedding(_normal(2)),
     "location_diagonal": lambda: hm.LocationEmbedding(_normal(2, DIAGONAL)),
     "location_scale": lambda: hm.LocationEmbedding(_normal(2, SCALE)),
     "location_identity": lambda: hm.LocationEmbedding(_normal(2, IDENTITY)),
     "statistic_gamma": lambda: hm.StatisticEmbedding(hm.Gamma(), (1,)),
     "covariance_diagonal_full": _diagonal_in_full,
-    "covariance_scale_full": lambda: hm.NormalCovarianceEmbedding(_normal(2, SCALE), _normal(2)),
-    "covariance_scale_diagonal": lambda: hm.NormalCovarianceEmbedding(
+    "covariance_scale_full": lambda: hm.families.NormalCovarianceEmbedding(
+        _normal(2, SCALE), _normal(2)
+    ),
+    "covariance_scale_diagonal": lambda: hm.families.NormalCovarianceEmbedding(
         _normal(2, SCALE), _normal(2, DIAGONAL)
     ),
-    "covariance_full_full": lambda: hm.NormalCovarianceEmbedding(_normal(2), _normal(2)),
-    "component_first": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 0),
-    "component_second": lambda: hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
-    "product": lambda: hm.ProductEmbedding(
-        hm.IdentityEmbedding(hm.Categorical(3)), _diagonal_in_full()
+    "covariance_full_full": lambda: hm.families.NormalCovarianceEmbedding(_normal(2), _normal(2)),
+    "component_first": lambda: hm.geometry.ComponentEmbedding(
+        hm.Product(_normal(2), hm.Categorical(3)), 0
+    ),
+    "component_second": lambda: hm.geometry.ComponentEmbedding(
+        hm.Product(_normal(2), hm.Categorical(3)), 1
+    ),
+    "product": lambda: hm.exponential_family.ProductEmbedding(
+        hm.geometry.IdentityEmbedding(hm.Categorical(3)), _diagonal_in_full()
     ),
     "free_parameters": lambda: _sharing(True).obs_emb,
-    "joint": lambda: hm.JointEmbedding(
+    "joint": lambda: hm.geometry.JointEmbedding(
         (
-            hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
-            hm.ComposedEmbedding(
-                hm.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 0),
+            hm.geometry.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 1),
+            hm.geometry.ComposedEmbedding(
+                hm.geometry.ComponentEmbedding(hm.Product(_normal(2), hm.Categorical(3)), 0),
                 hm.LocationEmbedding(_normal(2)),
             ),
         )
     ),
-    "observable": lambda: hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
-    "observable_of_hierarchy": lambda: hm.ObservableEmbedding(_stack(3, 2)),
-    "interaction": lambda: hm.InteractionEmbedding(hm.Mixture(_normal(2), 3)),
-    "interaction_of_linear": lambda: hm.InteractionEmbedding(hm.factor_analysis(3, 2)),
-    "posterior": lambda: hm.PosteriorEmbedding(hm.Mixture(_normal(2), 3)),
-    "posterior_of_hierarchy": lambda: hm.PosteriorEmbedding(_stack(3, 2)),
+    "observable": lambda: hm.harmoniums.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
+    "observable_of_hierarchy": lambda: hm.harmoniums.ObservableEmbedding(_stack(3, 2)),
+    "interaction": lambda: hm.harmoniums.InteractionEmbedding(hm.Mixture(_normal(2), 3)),
+    "interaction_of_linear": lambda: hm.harmoniums.InteractionEmbedding(hm.factor_analysis(3, 2)),
+    "posterior": lambda: hm.harmoniums.PosteriorEmbedding(hm.Mixture(_normal(2), 3)),
+    "posterior_of_hierarchy": lambda: hm.harmoniums.PosteriorEmbedding(_stack(3, 2)),
     "latent_harmonium_diagonal": lambda: _latent_harmonium(DIAGONAL),
     "latent_harmonium_scale": lambda: _latent_harmonium(SCALE),
     "latent_harmonium_of_hierarchy": lambda: _stack(3, 2, 2, posterior=DIAGONAL).pst_prr_emb,
-    "composed_location": lambda: hm.ComposedEmbedding(
-        hm.ObservableEmbedding(hm.Mixture(_normal(2), 3)), hm.LocationEmbedding(_normal(2))
+    "composed_location": lambda: hm.geometry.ComposedEmbedding(
+        hm.harmoniums.ObservableEmbedding(hm.Mixture(_normal(2), 3)),
+        hm.LocationEmbedding(_normal(2)),
     ),
-    "composed_three": lambda: hm.ComposedEmbedding(
-        hm.ObservableEmbedding(hm.Mixture(_normal(2), 2)),
-        hm.ComposedEmbedding(_diagonal_in_full(), hm.LocationEmbedding(_normal(2, DIAGONAL))),
+    "composed_three": lambda: hm.geometry.ComposedEmbedding(
+        hm.harmoniums.ObservableEmbedding(hm.Mixture(_normal(2), 2)),
+        hm.geometry.ComposedEmbedding(
+            _diagonal_in_full(), hm.LocationEmbedding(_normal(2, DIAGONAL))
+        ),
     ),
 }

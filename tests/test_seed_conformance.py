@@ -41,7 +41,7 @@ HIERARCHIES = {
     for name, structure in (("symmetric", FULL), ("diagonal", DIAGONAL), ("scale", SCALE))
 }
 NORMAL, RESTRICTED = hm.Normal(2), hm.Normal(2, DIAGONAL)
-EMBEDDING = hm.NormalCovarianceEmbedding(RESTRICTED, NORMAL)
+EMBEDDING = hm.families.NormalCovarianceEmbedding(RESTRICTED, NORMAL)
 HARMONIUMS = {
     "mixture": hm.Mixture(RESTRICTED, 3),
     "linear-gaussian": hm.LinearGaussianModel(RESTRICTED, hm.Normal(3)),
@@ -76,11 +76,13 @@ def test_observable_embedding_is_a_tuple_embedding_with_the_named_parts(harmoniu
     """'Bases: TupleEmbedding[Observable, Harmonium] ... Embedding of the observable manifold of a
     harmonium into the harmonium itself. ... property sub_man: Observable. The submanifold.'
     """
-    assert issubclass(hm.ObservableEmbedding, hm.TupleEmbedding)
-    assert issubclass(hm.TupleEmbedding, hm.LinearEmbedding)
-    assert list(inspect.signature(hm.ObservableEmbedding).parameters) == ["hrm_man"]
-    assert isinstance(inspect.getattr_static(hm.ObservableEmbedding, "sub_man"), property)
-    embedding = hm.ObservableEmbedding(harmonium)
+    assert issubclass(hm.harmoniums.ObservableEmbedding, hm.geometry.TupleEmbedding)
+    assert issubclass(hm.geometry.TupleEmbedding, hm.geometry.LinearEmbedding)
+    assert list(inspect.signature(hm.harmoniums.ObservableEmbedding).parameters) == ["hrm_man"]
+    assert isinstance(
+        inspect.getattr_static(hm.harmoniums.ObservableEmbedding, "sub_man"), property
+    )
+    embedding = hm.harmoniums.ObservableEmbedding(harmonium)
     assert embedding.hrm_man == harmonium
     assert embedding.sub_man == harmonium.obs_man
     assert embedding.amb_man == harmonium
@@ -90,7 +92,7 @@ def test_observable_embedding_is_a_tuple_embedding_with_the_named_parts(harmoniu
 def test_observable_embedding_projects_onto_the_observable_component(harmonium):
     """'This embedding projects a harmonium coordinates onto the observable component'"""
     mean = random_mean(harmonium, seed=1)
-    projected = hm.ObservableEmbedding(harmonium).project(mean)
+    projected = hm.harmoniums.ObservableEmbedding(harmonium).project(mean)
     assert projected.manifold == harmonium.obs_man
     assert isinstance(projected, hm.Mean)
     assert_equal(projected, mean.observable)
@@ -103,7 +105,7 @@ def test_observable_embedding_sets_interaction_and_latent_to_zero(harmonium):
     latent parameters to zero'
     """
     observable = dense.random_point(harmonium.obs_man, seed=2)
-    embedded = hm.ObservableEmbedding(harmonium).embed(observable)
+    embedded = hm.harmoniums.ObservableEmbedding(harmonium).embed(observable)
     assert embedded.manifold == harmonium
     assert isinstance(embedded, hm.Natural)
     assert_equal(embedded.observable, observable)
@@ -117,7 +119,7 @@ def test_observable_embedding_refuses_the_unsafe_directions(harmonium):
     """'Generally speaking, projection is only safe on mean coordinates, while embedding is only
     safe on natural coordinates.'
     """
-    embedding = hm.ObservableEmbedding(harmonium)
+    embedding = hm.harmoniums.ObservableEmbedding(harmonium)
     with pytest.raises(TypeError):
         embedding.project(dense.random_point(harmonium, seed=3))
     with pytest.raises(TypeError):
@@ -130,7 +132,9 @@ def test_observable_embedding_refuses_the_unsafe_directions(harmonium):
 
 
 def latent_embedding(harmonium):
-    return hm.LatentHarmoniumEmbedding(EMBEDDING, harmonium, embed_observable(harmonium, EMBEDDING))
+    return hm.harmoniums.LatentHarmoniumEmbedding(
+        EMBEDDING, harmonium, embed_observable(harmonium, EMBEDDING)
+    )
 
 
 @harmoniums
@@ -140,12 +144,14 @@ def test_latent_harmonium_embedding_is_a_linear_embedding_with_the_named_parts(h
     observable manifold. prr_hrm: The harmonium that contains the unconstrained observable manifold.
     property sub_man: The submanifold. property amb_man: The ambient manifold.'
     """
-    assert issubclass(hm.LatentHarmoniumEmbedding, hm.LinearEmbedding)
+    assert issubclass(hm.harmoniums.LatentHarmoniumEmbedding, hm.geometry.LinearEmbedding)
     names = ["pst_obs_emb", "pst_hrm", "prr_hrm"]
-    assert list(inspect.signature(hm.LatentHarmoniumEmbedding).parameters) == names
-    assert [field.name for field in dataclasses.fields(hm.LatentHarmoniumEmbedding)] == names
+    assert list(inspect.signature(hm.harmoniums.LatentHarmoniumEmbedding).parameters) == names
+    assert [
+        field.name for field in dataclasses.fields(hm.harmoniums.LatentHarmoniumEmbedding)
+    ] == names
     for name in ("sub_man", "amb_man"):
-        static = inspect.getattr_static(hm.LatentHarmoniumEmbedding, name)
+        static = inspect.getattr_static(hm.harmoniums.LatentHarmoniumEmbedding, name)
         assert isinstance(static, property)
     embedding = latent_embedding(harmonium)
     assert embedding.pst_obs_emb == EMBEDDING
@@ -205,27 +211,31 @@ def test_latent_harmonium_embedding_refuses_the_unsafe_directions(harmonium):
 def test_latent_harmonium_embedding_requires_the_posterior_observable():
     """'pst_obs_emb embeds pst_hrm.obs_man into prr_hrm.obs_man': its submanifold."""
     with pytest.raises(TypeError, match=r"pst_obs_emb embeds .* of pst_hrm"):
-        hm.LatentHarmoniumEmbedding(EMBEDDING, hm.Mixture(NORMAL, 3), hm.Mixture(NORMAL, 3))
+        hm.harmoniums.LatentHarmoniumEmbedding(
+            EMBEDDING, hm.Mixture(NORMAL, 3), hm.Mixture(NORMAL, 3)
+        )
 
 
 def test_latent_harmonium_embedding_requires_the_prior_observable():
     """'pst_obs_emb embeds pst_hrm.obs_man into prr_hrm.obs_man': its ambient manifold."""
     with pytest.raises(TypeError, match=r"pst_obs_emb embeds into .* of prr_hrm"):
-        hm.LatentHarmoniumEmbedding(EMBEDDING, hm.Mixture(RESTRICTED, 3), hm.Mixture(RESTRICTED, 3))
+        hm.harmoniums.LatentHarmoniumEmbedding(
+            EMBEDDING, hm.Mixture(RESTRICTED, 3), hm.Mixture(RESTRICTED, 3)
+        )
 
 
 def test_latent_harmonium_embedding_requires_matching_latents():
     """'pst_hrm and prr_hrm have matching interaction and latent structures': the latents."""
     prior = embed_observable(hm.Mixture(RESTRICTED, 4), EMBEDDING)
     with pytest.raises(TypeError, match="the same latent manifold"):
-        hm.LatentHarmoniumEmbedding(EMBEDDING, hm.Mixture(RESTRICTED, 3), prior)
+        hm.harmoniums.LatentHarmoniumEmbedding(EMBEDDING, hm.Mixture(RESTRICTED, 3), prior)
 
 
 def test_latent_harmonium_embedding_requires_matching_interactions():
     """'pst_hrm and prr_hrm have matching interaction and latent structures': the interactions."""
     prior = hm.Mixture(NORMAL, 3)  # all parameters mixed, the off-diagonal ones too
     with pytest.raises(TypeError, match="interactions between the same statistics"):
-        hm.LatentHarmoniumEmbedding(EMBEDDING, hm.Mixture(RESTRICTED, 3), prior)
+        hm.harmoniums.LatentHarmoniumEmbedding(EMBEDDING, hm.Mixture(RESTRICTED, 3), prior)
 
 
 # --- hierarchies
@@ -252,10 +262,10 @@ def test_a_hierarchy_is_a_conjugated_harmonium_over_one(name):
         embedding = model.pst_prr_emb
         assert (embedding.sub_man, embedding.amb_man) == (model.pst_man, model.prr_man)
         if structure == FULL:
-            assert isinstance(embedding, hm.IdentityEmbedding)
+            assert isinstance(embedding, hm.geometry.IdentityEmbedding)
             assert model.prr_upr_hrm == model.pst_upr_hrm
         else:
-            assert isinstance(embedding, hm.LatentHarmoniumEmbedding)
+            assert isinstance(embedding, hm.harmoniums.LatentHarmoniumEmbedding)
             assert (embedding.pst_hrm, embedding.prr_hrm) == (model.pst_man, model.prr_man)
             assert model.prr_upr_hrm.obs_man.covariance_structure == FULL
             assert model.pst_upr_hrm.obs_man.covariance_structure == structure

@@ -47,7 +47,8 @@ def identifier_of(name):
     Functions of modules have the names of their files there, since some of these are the same.
     """
     item = resolve(name)
-    return f"{item.__module__}.{item.__qualname__}" if "." in name else f"harmonium.{name}"
+    is_like_a_file = name.split(".")[0] in LAZY
+    return f"{item.__module__}.{item.__qualname__}" if is_like_a_file else f"harmonium.{name}"
 
 
 def layer_of(name):

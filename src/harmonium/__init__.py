@@ -3,25 +3,17 @@
 from jaxtyping import install_import_hook
 
 with install_import_hook("harmonium", "beartype.beartype"):
+    from harmonium import exponential_family, families, geometry, harmoniums
     from harmonium.exponential_family.base import Differentiable, ExponentialFamily
     from harmonium.exponential_family.generative import Generative
-    from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
-    from harmonium.exponential_family.product_embedding import ProductEmbedding
-    from harmonium.exponential_family.vector import (
-        Count,
-        Positive,
-        Rate,
-        Real,
-        Univariate,
-        VectorFamily,
-    )
+    from harmonium.exponential_family.product import Product, Replicated
+    from harmonium.exponential_family.vector import VectorFamily
     from harmonium.families.bernoulli import Bernoulli, Bernoullis
     from harmonium.families.beta import Beta
     from harmonium.families.binomial import Binomial
     from harmonium.families.categorical import Categorical
     from harmonium.families.com_poisson import CoMPoisson
     from harmonium.families.dirichlet import Dirichlet
-    from harmonium.families.euclidean import Euclidean
     from harmonium.families.exponential import Exponential
     from harmonium.families.gamma import Gamma
     from harmonium.families.geometric import Geometric
@@ -31,50 +23,23 @@ with install_import_hook("harmonium", "beartype.beartype"):
     from harmonium.families.log_normal import LogNormal
     from harmonium.families.multinomial import Multinomial
     from harmonium.families.negative_binomial import NegativeBinomial
-    from harmonium.families.normal import LocationShape, Normal
-    from harmonium.families.normal_embedding import LocationEmbedding, NormalCovarianceEmbedding
+    from harmonium.families.normal import Normal
+    from harmonium.families.normal_embedding import LocationEmbedding
     from harmonium.families.poisson import Poisson, Poissons
     from harmonium.families.statistic_embedding import StatisticEmbedding
     from harmonium.families.von_mises import VonMises, VonMisesProduct
     from harmonium.families.weibull import Weibull
     from harmonium.files.container import FileError
     from harmonium.files.storage import load, save
-    from harmonium.geometry.affine_map import AffineMap, AffinePoint
     from harmonium.geometry.diagonal import Diagonal, Identity, Scale
-    from harmonium.geometry.embedding import (
-        ComposedEmbedding,
-        Embedding,
-        IdentityEmbedding,
-        LinearEmbedding,
-        RestrictionEmbedding,
-        TupleEmbedding,
-    )
-    from harmonium.geometry.joint_embedding import ComponentEmbedding, JointEmbedding
-    from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
-    from harmonium.geometry.manifold import Manifold, VectorManifold
-    from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
-    from harmonium.geometry.point import (
-        Coordinates,
-        Mean,
-        Natural,
-        Point,
-        VectorPoint,
-        dot,
-        gradient,
-    )
-    from harmonium.geometry.product import ManifoldTuple, Null, Pair, ProductPoint
+    from harmonium.geometry.matrix import PositiveDefinite
+    from harmonium.geometry.point import Coordinates, Mean, Natural, dot, gradient
     from harmonium.harmoniums.attached import Attached
     from harmonium.harmoniums.components import free_parameters
     from harmonium.harmoniums.condense import condense
     from harmonium.harmoniums.conjugated import Conjugated
-    from harmonium.harmoniums.embedding import (
-        InteractionEmbedding,
-        LatentHarmoniumEmbedding,
-        ObservableEmbedding,
-        PosteriorEmbedding,
-    )
     from harmonium.harmoniums.grouped import GroupedObservations, group_observations
-    from harmonium.harmoniums.harmonium import Harmonium, HarmoniumPoint, Joint
+    from harmonium.harmoniums.harmonium import Harmonium, Joint
     from harmonium.harmoniums.hierarchical import (
         Hierarchical,
         hierarchical_mixture_of_gaussians,
@@ -117,8 +82,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EM",
-    "AffineMap",
-    "AffinePoint",
     "Attached",
     "Batches",
     "Bernoulli",
@@ -129,19 +92,13 @@ __all__ = [
     "Categorical",
     "CoMPoisson",
     "Comparison",
-    "ComponentEmbedding",
-    "ComposedEmbedding",
     "ConjugatePrior",
     "Conjugated",
     "Coordinates",
-    "Count",
-    "CovarianceStructure",
     "Diagonal",
     "Differentiable",
     "Dirichlet",
-    "Embedding",
     "Estimate",
-    "Euclidean",
     "Exponential",
     "ExponentialFamily",
     "FileError",
@@ -152,27 +109,16 @@ __all__ = [
     "Gradient",
     "GroupedObservations",
     "Harmonium",
-    "HarmoniumPoint",
     "Hierarchical",
     "Identity",
-    "IdentityEmbedding",
-    "InteractionEmbedding",
     "InverseGamma",
     "InverseGaussian",
     "Joint",
-    "JointEmbedding",
     "Labelled",
     "Laplace",
-    "LatentHarmoniumEmbedding",
-    "LinearEmbedding",
     "LinearGaussianModel",
-    "LinearMap",
-    "LinearMapPoint",
     "LocationEmbedding",
-    "LocationShape",
     "LogNormal",
-    "Manifold",
-    "ManifoldTuple",
     "Mean",
     "Method",
     "Mixture",
@@ -181,34 +127,17 @@ __all__ = [
     "NaturalGradient",
     "NegativeBinomial",
     "Normal",
-    "NormalCovarianceEmbedding",
-    "Null",
-    "ObservableEmbedding",
     "OnlineEM",
-    "Pair",
     "Parallel",
-    "Point",
     "Poisson",
     "Poissons",
-    "Positive",
     "PositiveDefinite",
-    "PosteriorEmbedding",
     "Product",
-    "ProductEmbedding",
-    "ProductPoint",
-    "Rate",
-    "Real",
     "Replicated",
-    "ReplicatedPoint",
-    "RestrictionEmbedding",
     "Result",
     "Scale",
     "StatisticEmbedding",
-    "TupleEmbedding",
-    "Univariate",
     "VectorFamily",
-    "VectorManifold",
-    "VectorPoint",
     "VonMises",
     "VonMisesProduct",
     "Weibull",
@@ -217,11 +146,15 @@ __all__ = [
     "condition_on",
     "dot",
     "estimate_observable_relative_entropy",
+    "exponential_family",
     "factor_analysis",
+    "families",
     "fit",
     "free_parameters",
+    "geometry",
     "gradient",
     "group_observations",
+    "harmoniums",
     "hierarchical_mixture_of_gaussians",
     "impute",
     "load",

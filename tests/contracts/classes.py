@@ -4,6 +4,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,15 @@ def path(cls: type) -> tuple[type, ...]:
     """The longest chain of classes of the library, each of which is a base of the one before."""
     above = (path(base) for base in cls.__bases__ if base in CLASSES)
     return (cls, *max(above, key=len, default=()))
+
+
+def public_names() -> dict[str, Any]:
+    """Everything public, by its name without that of the module that it is in."""
+    names: dict[str, Any] = {}
+    for name in hm.__all__:
+        value = getattr(hm, name)
+        if isinstance(value, types.ModuleType):
+            names |= {inner: getattr(value, inner) for inner in value.__all__}
+        else:
+            names[name] = value
+    return names

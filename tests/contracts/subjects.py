@@ -68,7 +68,7 @@ MODELS = {
     "mixture of diagonals": lambda: hm.Mixture(
         hm.Normal(2),
         3,
-        hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(2)),
+        hm.families.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(2)),
     ),
     "hierarchy": lambda: hm.hierarchical_mixture_of_gaussians(4, 2, 3),
     "restricted hierarchy": lambda: hm.hierarchical_mixture_of_gaussians(

@@ -50,8 +50,10 @@ def _posterior(n: int, covariance: Any = None) -> hm.LinearGaussianModel:
     return hm.LinearGaussianModel(hm.Normal(4, hm.Diagonal()), hm.Normal(n, covariance))
 
 
-def _vector(values: Any, manifold: Any, coordinates: hm.Coordinates = NATURAL) -> hm.VectorPoint:
-    return hm.VectorPoint(jnp.asarray(values), manifold, coordinates)
+def _vector(
+    values: Any, manifold: Any, coordinates: hm.Coordinates = NATURAL
+) -> hm.geometry.VectorPoint:
+    return hm.geometry.VectorPoint(jnp.asarray(values), manifold, coordinates)
 
 
 CONSTRUCTORS = [
@@ -60,7 +62,12 @@ CONSTRUCTORS = [
     Bad("normal of nothing", lambda: hm.Normal(0), ValueError, "at least one dimension, got 0"),
     Bad("normal of a string", lambda: hm.Normal("3"), TypeError, "data_dim.*'3'.*int"),
     Bad("normal of -1", lambda: hm.Normal(-1), ValueError, "at least one dimension, got -1"),
-    Bad("vectors of -1", lambda: hm.Euclidean(-1), ValueError, "at least one dimension, got -1"),
+    Bad(
+        "vectors of -1",
+        lambda: hm.families.Euclidean(-1),
+        ValueError,
+        "at least one dimension, got -1",
+    ),
     Bad(
         "covariance by name",
         lambda: hm.Normal(2, "diagonal"),
@@ -77,7 +84,7 @@ CONSTRUCTORS = [
     Bad("empty product", lambda: hm.Product(), ValueError, "at least one family"),
     Bad(
         "product of a vector space",
-        lambda: hm.Product(_normal(), hm.Euclidean(2)),
+        lambda: hm.Product(_normal(), hm.families.Euclidean(2)),
         TypeError,
         r"Euclidean\(2\).*Expected type.*Differentiable",
     ),
@@ -134,25 +141,25 @@ CONSTRUCTORS = [
 EMBEDDINGS = [
     Bad(
         "fuller into sparser",
-        lambda: hm.NormalCovarianceEmbedding(hm.Normal(2), hm.Normal(2, hm.Scale())),
+        lambda: hm.families.NormalCovarianceEmbedding(hm.Normal(2), hm.Normal(2, hm.Scale())),
         TypeError,
         r"cannot embed Normal\(2, PositiveDefinite\(\)\) into Normal\(2, Scale\(\)\).*from Scale",
     ),
     Bad(
         "unit normals are no linear submanifold",
-        lambda: hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Identity()), hm.Normal(2)),
+        lambda: hm.families.NormalCovarianceEmbedding(hm.Normal(2, hm.Identity()), hm.Normal(2)),
         TypeError,
         r"cannot embed Normal\(2, Identity\(\)\)",
     ),
     Bad(
         "normals of different lengths",
-        lambda: hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(3)),
+        lambda: hm.families.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(3)),
         TypeError,
         "different lengths",
     ),
     Bad(
         "composition that does not meet",
-        lambda: hm.ComposedEmbedding(
+        lambda: hm.geometry.ComposedEmbedding(
             hm.LocationEmbedding(hm.Normal(2)), hm.LocationEmbedding(hm.Normal(3))
         ),
         TypeError,
@@ -160,22 +167,22 @@ EMBEDDINGS = [
     ),
     Bad(
         "component out of range",
-        lambda: hm.ComponentEmbedding(hm.Pair(_normal(), _normal()), 2),
+        lambda: hm.geometry.ComponentEmbedding(hm.geometry.Pair(_normal(), _normal()), 2),
         IndexError,
         "has 2 components.*no component 2",
     ),
     Bad(
         "harmonium embedding with another submanifold",
-        lambda: hm.LatentHarmoniumEmbedding(
-            hm.IdentityEmbedding(hm.Normal(3)), _model("mixture"), _model("mixture")
+        lambda: hm.harmoniums.LatentHarmoniumEmbedding(
+            hm.geometry.IdentityEmbedding(hm.Normal(3)), _model("mixture"), _model("mixture")
         ),
         TypeError,
         r"pst_obs_emb embeds Normal\(3.*pst_hrm is Normal\(2",
     ),
     Bad(
         "harmonium embedding with another ambient manifold",
-        lambda: hm.LatentHarmoniumEmbedding(
-            hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(2)),
+        lambda: hm.harmoniums.LatentHarmoniumEmbedding(
+            hm.families.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(2)),
             hm.Mixture(hm.Normal(2, hm.Diagonal()), 3),
             hm.Mixture(hm.Normal(2, hm.Diagonal()), 3),
         ),
@@ -184,29 +191,33 @@ EMBEDDINGS = [
     ),
     Bad(
         "harmonium embedding with other latents",
-        lambda: hm.LatentHarmoniumEmbedding(
-            hm.IdentityEmbedding(_normal()), hm.Mixture(_normal(), 3), hm.Mixture(_normal(), 4)
+        lambda: hm.harmoniums.LatentHarmoniumEmbedding(
+            hm.geometry.IdentityEmbedding(_normal()),
+            hm.Mixture(_normal(), 3),
+            hm.Mixture(_normal(), 4),
         ),
         TypeError,
         r"same latent manifold, got Categorical\(3\) and Categorical\(4\)",
     ),
     Bad(
         "harmonium embedding with other interactions",
-        lambda: hm.LatentHarmoniumEmbedding(
-            hm.IdentityEmbedding(_normal()), _model("mixture"), _model("shared mixture")
+        lambda: hm.harmoniums.LatentHarmoniumEmbedding(
+            hm.geometry.IdentityEmbedding(_normal()), _model("mixture"), _model("shared mixture")
         ),
         TypeError,
         "interactions between the same statistics",
     ),
     Bad(
         "project a natural point",
-        lambda: hm.ObservableEmbedding(_model("mixture")).project(_natural("mixture")),
+        lambda: hm.harmoniums.ObservableEmbedding(_model("mixture")).project(_natural("mixture")),
         TypeError,
         r"natural point of Mixture.*Mean",
     ),
     Bad(
         "embed a mean point",
-        lambda: hm.ObservableEmbedding(_model("mixture")).embed(subject("mixture").mean.observable),
+        lambda: hm.harmoniums.ObservableEmbedding(_model("mixture")).embed(
+            subject("mixture").mean.observable
+        ),
         TypeError,
         r"mean point of Normal\(2.*Natural",
     ),
@@ -220,7 +231,7 @@ EMBEDDINGS = [
         "embed an observable that does not fit",
         lambda: embed_observable(
             _model("factor analysis"),
-            hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3)),
+            hm.families.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3)),
         ),
         TypeError,
         r"embedding of Normal\(4, Diagonal\(\)\), got one of Normal\(3, Diagonal",
@@ -229,7 +240,7 @@ EMBEDDINGS = [
         "embed a mixture's observable that does not fit",
         lambda: embed_observable(
             _model("mixture"),
-            hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3)),
+            hm.families.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3)),
         ),
         TypeError,
         r"Normal\(2.*Normal\(3",
@@ -251,19 +262,21 @@ POINTS = [
     ),
     Bad(
         "location of the wrong length",
-        lambda: hm.LocationShape(jnp.zeros(3), jnp.eye(2), _normal(), NATURAL),
+        lambda: hm.families.LocationShape(jnp.zeros(3), jnp.eye(2), _normal(), NATURAL),
         ValueError,
         r"the location of .* must have the shape \(\*batch, 2\), got \(3,\)",
     ),
     Bad(
         "shape of another structure",
-        lambda: hm.LocationShape(jnp.zeros(2), jnp.ones(2), _normal(), NATURAL),
+        lambda: hm.families.LocationShape(jnp.zeros(2), jnp.ones(2), _normal(), NATURAL),
         ValueError,
         r"the shape of .* must have the shape \(\*batch, 2, 2\), got \(2,\)",
     ),
     Bad(
         "inconsistent batch axes of a normal",
-        lambda: hm.LocationShape(jnp.zeros((5, 2)), jnp.zeros((4, 2, 2)), _normal(), NATURAL),
+        lambda: hm.families.LocationShape(
+            jnp.zeros((5, 2)), jnp.zeros((4, 2, 2)), _normal(), NATURAL
+        ),
         ValueError,
         "same batch axes",
     ),
@@ -275,7 +288,7 @@ POINTS = [
     ),
     Bad(
         "coordinates by name",
-        lambda: hm.VectorPoint(jnp.zeros(2), hm.Categorical(3), "natural"),
+        lambda: hm.geometry.VectorPoint(jnp.zeros(2), hm.Categorical(3), "natural"),
         TypeError,
         "coordinates.*'natural'.*Coordinates",
     ),
@@ -311,19 +324,21 @@ POINTS = [
     ),
     Bad(
         "too few components of a product",
-        lambda: hm.ProductPoint((_natural("normal"),), _model("product"), NATURAL),
+        lambda: hm.geometry.ProductPoint((_natural("normal"),), _model("product"), NATURAL),
         TypeError,
         r"consists of points of Normal\(2.*Categorical\(3\); got points of Normal\(2",
     ),
     Bad(
         "replicas of another number",
-        lambda: hm.ReplicatedPoint(_components(4), _model("replicated"), NATURAL),
+        lambda: hm.exponential_family.ReplicatedPoint(
+            _components(4), _model("replicated"), NATURAL
+        ),
         ValueError,
         r"3.*got.*\(4,\)",
     ),
     Bad(
         "rows of another number",
-        lambda: hm.LinearMapPoint((_components(4),), _model("mixture").int_man, NATURAL),
+        lambda: hm.geometry.LinearMapPoint((_components(4),), _model("mixture").int_man, NATURAL),
         ValueError,
         r"rows with batch axes \(\*batch, 2\), got \(4,\)",
     ),

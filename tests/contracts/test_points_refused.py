@@ -198,7 +198,7 @@ def _cases(table: dict, *, coordinates: bool = False) -> list[Any]:
 
 
 def _takes_points(function: Any) -> bool:
-    kinds = (hm.Natural, hm.Mean, hm.Point)
+    kinds = (hm.Natural, hm.Mean, hm.geometry.Point)
     annotations = [p.annotation for p in inspect.signature(function).parameters.values()]
     return any(a in kinds or any(arg in kinds for arg in get_args(a)) for a in annotations)
 

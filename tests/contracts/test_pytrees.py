@@ -13,6 +13,7 @@ import pytest
 
 import harmonium as hm
 from tests.compiled import compute
+from tests.contracts.classes import public_names
 from tests.contracts.subjects import MODELS, batch_of, subject
 
 COPIES = {
@@ -44,9 +45,9 @@ def test_different_models_differ():
     models = [make() for make in MODELS.values()]
     assert len(set(models)) == len(models)
     assert hm.Normal(2) != hm.Normal(3)
-    assert hm.Categorical(3) != hm.Euclidean(3)
-    assert hm.Pair(hm.Null(), hm.Null()) != hm.Null()
-    assert hm.Product(hm.Normal(2)) != hm.Pair(hm.Normal(2), hm.Null())
+    assert hm.Categorical(3) != hm.families.Euclidean(3)
+    assert hm.geometry.Pair(hm.geometry.Null(), hm.geometry.Null()) != hm.geometry.Null()
+    assert hm.Product(hm.Normal(2)) != hm.geometry.Pair(hm.Normal(2), hm.geometry.Null())
     assert hm.Normal(2) != "Normal(2)"
 
 
@@ -102,7 +103,7 @@ def test_models_and_points_cannot_be_changed(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_models_are_shown_as_the_code_that_makes_them(name):
     model = MODELS[name]()
-    assert eval(str(model), vars(hm)) == model
+    assert eval(str(model), public_names()) == model
 
 
 @pytest.mark.parametrize(
@@ -280,5 +281,5 @@ def test_points_keep_the_floating_point_type_they_are_made_with():
 
 
 def test_integer_leaves_become_real_numbers():
-    point = hm.VectorPoint([1, 2], hm.Categorical(3), hm.Coordinates.NATURAL)
+    point = hm.geometry.VectorPoint([1, 2], hm.Categorical(3), hm.Coordinates.NATURAL)
     assert jnp.issubdtype(point.values.dtype, jnp.floating)

@@ -24,14 +24,14 @@ class Grid(hm.Differentiable):
         return jnp.stack([nodes**k for k in range(1, self.degree + 1)], axis=1)
 
     def zeros(self, coordinates=NATURAL):
-        return hm.VectorPoint(jnp.zeros(self.degree), self, coordinates)
+        return hm.geometry.VectorPoint(jnp.zeros(self.degree), self, coordinates)
 
     def ravel(self, point):
         self.check_single(point)
         return point.values
 
     def unravel(self, vector, coordinates=NATURAL):
-        return hm.VectorPoint(vector, self, coordinates)
+        return hm.geometry.VectorPoint(vector, self, coordinates)
 
     @property
     def observation(self):
@@ -41,7 +41,7 @@ class Grid(hm.Differentiable):
         return (x >= 0) & (x < self.n_nodes)
 
     def sufficient_statistic(self, x):
-        return hm.VectorPoint(self._powers()[x], self, hm.Coordinates.MEAN)
+        return hm.geometry.VectorPoint(self._powers()[x], self, hm.Coordinates.MEAN)
 
     def log_base_measure(self, x):
         return jnp.where(self.in_support(x), 0.0, -jnp.inf)
@@ -67,14 +67,14 @@ class Gamma(hm.Differentiable):
         return 2
 
     def zeros(self, coordinates=NATURAL):
-        return hm.VectorPoint(jnp.zeros(2), self, coordinates)
+        return hm.geometry.VectorPoint(jnp.zeros(2), self, coordinates)
 
     def ravel(self, point):
         self.check_single(point)
         return point.values
 
     def unravel(self, vector, coordinates=NATURAL):
-        return hm.VectorPoint(vector, self, coordinates)
+        return hm.geometry.VectorPoint(vector, self, coordinates)
 
     @property
     def observation(self):
@@ -84,7 +84,7 @@ class Gamma(hm.Differentiable):
         return x > 0
 
     def sufficient_statistic(self, x):
-        return hm.VectorPoint(jnp.stack([jnp.log(x), x]), self, hm.Coordinates.MEAN)
+        return hm.geometry.VectorPoint(jnp.stack([jnp.log(x), x]), self, hm.Coordinates.MEAN)
 
     def log_base_measure(self, x):
         return jnp.where(self.in_support(x), 0.0, -jnp.inf)

@@ -86,9 +86,11 @@ def test_log_densities_of_replicas_add_up(getkey):
 def test_replicas_are_as_many_as_the_manifold_says(getkey):
     two = jax.jit(jax.vmap(NORMAL.initialize))(jax.random.split(getkey(), 2))
     with pytest.raises(ValueError, match="replicas"):
-        hm.ReplicatedPoint(two, REPLICATED, hm.Coordinates.NATURAL)
+        hm.exponential_family.ReplicatedPoint(two, REPLICATED, hm.Coordinates.NATURAL)
     with pytest.raises(TypeError, match="consist"):
-        hm.ReplicatedPoint(two, hm.Replicated(CATEGORICAL, 2), hm.Coordinates.NATURAL)
+        hm.exponential_family.ReplicatedPoint(
+            two, hm.Replicated(CATEGORICAL, 2), hm.Coordinates.NATURAL
+        )
 
 
 def test_replicas_start_from_their_own_data(getkey):

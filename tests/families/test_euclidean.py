@@ -7,7 +7,7 @@ import harmonium as hm
 from tests.compiled import compute
 from tests.numbers import assert_close
 
-SPACE = hm.Euclidean(3)
+SPACE = hm.families.Euclidean(3)
 
 
 def test_the_statistic_is_the_vector_itself():

@@ -153,7 +153,7 @@ def test_products_and_replicas_are_expected_part_by_part():
             family.parts[1].unravel(np.log(rates)),
             family.parts[2].from_probabilities([0.4, 0.6]),
         )
-        point = hm.ProductPoint(components, family, hm.Coordinates.NATURAL)
+        point = hm.geometry.ProductPoint(components, family, hm.Coordinates.NATURAL)
         return expected_observation(family, family.to_mean(point))
 
     vector, counts, category = compute(expect)

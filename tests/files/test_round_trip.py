@@ -15,6 +15,7 @@ import pytest
 import harmonium as hm
 from harmonium.files import container, structure
 from tests.catalogue import CATALOGUE, EMBEDDINGS, FAMILIES, MANIFOLDS
+from tests.contracts.classes import public_names
 from tests.files.subjects import bits, random_point, some_fit
 
 NATURAL, MEAN = hm.Coordinates.NATURAL, hm.Coordinates.MEAN
@@ -138,7 +139,7 @@ class Levels(enum.Enum):
     LOW = 1
 
 
-class Swapped(hm.Manifold):
+class Swapped(hm.geometry.Manifold):
     """A manifold whose constructor does not take its fields in order."""
 
     first: int = eqx.field(static=True)
@@ -149,9 +150,9 @@ class Swapped(hm.Manifold):
         self.second = second
 
     dim = 0
-    zeros = hm.Euclidean.zeros
-    ravel = hm.Euclidean.ravel
-    unravel = hm.Euclidean.unravel
+    zeros = hm.families.Euclidean.zeros
+    ravel = hm.families.Euclidean.ravel
+    unravel = hm.families.Euclidean.unravel
 
 
 def test_classes_of_users_are_loaded_if_they_are_passed(path):
@@ -238,15 +239,15 @@ def test_models_of_many_levels_fit_into_a_file(path):
 def test_every_public_class_that_is_final_can_be_named_by_a_file():
     known = structure.registry()
     final = {
-        name
-        for name in hm.__all__
-        if inspect.isclass(getattr(hm, name))
-        and issubclass(getattr(hm, name), eqx.Module)
-        and not inspect.isabstract(getattr(hm, name))
-        and not getattr(getattr(hm, name), "__abstractvars__", ())
+        name: value
+        for name, value in public_names().items()
+        if inspect.isclass(value)
+        and issubclass(value, eqx.Module)
+        and not inspect.isabstract(value)
+        and not getattr(value, "__abstractvars__", ())
     }
-    assert len(final) > 50 and final <= set(known)
-    assert all(known[name] is getattr(hm, name) for name in final)
+    assert len(final) > 50 and set(final) <= set(known)
+    assert all(known[name] is value for name, value in final.items())
     assert all(cls.__module__.startswith("harmonium.") for cls in known.values())
 
 

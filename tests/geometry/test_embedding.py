@@ -25,28 +25,32 @@ def test_embedding_means_and_projecting_naturals_is_refused(build):
 
 def test_compositions_drop_identities():
     location = hm.LocationEmbedding(hm.Normal(2))
-    assert compose(hm.IdentityEmbedding(hm.Normal(2)), location) == location
-    assert compose(location, hm.IdentityEmbedding(hm.Euclidean(2))) == location
+    assert compose(hm.geometry.IdentityEmbedding(hm.Normal(2)), location) == location
+    assert compose(location, hm.geometry.IdentityEmbedding(hm.families.Euclidean(2))) == location
 
 
 def test_compositions_must_fit():
     with pytest.raises(TypeError, match="same manifold"):
-        hm.ComposedEmbedding(
-            hm.LocationEmbedding(hm.Normal(2)), hm.IdentityEmbedding(hm.Euclidean(3))
+        hm.geometry.ComposedEmbedding(
+            hm.LocationEmbedding(hm.Normal(2)),
+            hm.geometry.IdentityEmbedding(hm.families.Euclidean(3)),
         )
 
 
 def test_translations_of_compositions_associate():
     model = hm.Mixture(hm.Normal(2), 2)
     diagonal = hm.Normal(2, hm.Diagonal())
-    first = hm.ObservableEmbedding(model)
-    second = hm.NormalCovarianceEmbedding(diagonal, hm.Normal(2))
+    first = hm.harmoniums.ObservableEmbedding(model)
+    second = hm.families.NormalCovarianceEmbedding(diagonal, hm.Normal(2))
     third = hm.LocationEmbedding(diagonal)
-    left = hm.ComposedEmbedding(hm.ComposedEmbedding(first, second), third)
-    right = hm.ComposedEmbedding(first, hm.ComposedEmbedding(second, third))
+    left = hm.geometry.ComposedEmbedding(hm.geometry.ComposedEmbedding(first, second), third)
+    right = hm.geometry.ComposedEmbedding(first, hm.geometry.ComposedEmbedding(second, third))
 
     def translate(key):
-        point, shift = model.initialize(key), hm.Euclidean(2).unravel(jnp.asarray([1.0, -2.0]))
+        point, shift = (
+            model.initialize(key),
+            hm.families.Euclidean(2).unravel(jnp.asarray([1.0, -2.0])),
+        )
         return left.translate(point, shift), right.translate(point, shift)
 
     assert_close(*compute(translate, jax.random.key(0)), 10)
@@ -64,12 +68,12 @@ def test_translations_of_compositions_associate():
 )
 def test_fuller_covariances_do_not_embed_into_sparser_ones(sub, amb):
     with pytest.raises(TypeError, match="cannot embed"):
-        hm.NormalCovarianceEmbedding(sub, amb)
+        hm.families.NormalCovarianceEmbedding(sub, amb)
 
 
 def test_covariances_of_other_lengths_do_not_embed():
     with pytest.raises(TypeError, match="different lengths"):
-        hm.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(3))
+        hm.families.NormalCovarianceEmbedding(hm.Normal(2, hm.Diagonal()), hm.Normal(3))
 
 
 def test_the_embedded_normal_is_the_same_distribution(getkey):
@@ -77,14 +81,14 @@ def test_the_embedded_normal_is_the_same_distribution(getkey):
 
     def densities(key, x):
         point = sub.initialize(key)
-        embedded = hm.NormalCovarianceEmbedding(sub, amb).embed(point)
+        embedded = hm.families.NormalCovarianceEmbedding(sub, amb).embed(point)
         return amb.log_density(embedded, x), sub.log_density(point, x)
 
     assert_close(*compute(densities, getkey(), np.asarray([0.3, -1.0])))
 
 
 def test_embeddings_keep_the_floating_point_type(getkey):
-    embedding = hm.ObservableEmbedding(hm.Mixture(hm.Normal(2), 2))
+    embedding = hm.harmoniums.ObservableEmbedding(hm.Mixture(hm.Normal(2), 2))
 
     def embed(key):
         point = jax.tree.map(lambda a: a.astype(jnp.float32), hm.Normal(2).initialize(key))

@@ -54,8 +54,8 @@ def test_the_origin_is_zero_in_all_coordinates(build):
         (hm.Normal(3, hm.Scale()), 3 + 1),
         (hm.Normal(3, hm.Identity()), 3),
         (hm.Categorical(4), 3),
-        (hm.Null(), 0),
-        (hm.Pair(hm.Euclidean(2), hm.Categorical(3)), 4),
+        (hm.geometry.Null(), 0),
+        (hm.geometry.Pair(hm.families.Euclidean(2), hm.Categorical(3)), 4),
         (hm.Replicated(hm.Normal(2), 3), 3 * 5),
         (hm.factor_analysis(3, 2), 6 + 3 * 2 + 5),
         (hm.Mixture(hm.Normal(2), 3), 5 + 2 * 5 + 2),
@@ -77,14 +77,14 @@ def test_ravel_takes_single_points_of_the_manifold_only():
 
 
 def test_products_join_what_their_parts_do():
-    pair, null = hm.Pair(hm.Euclidean(2), hm.Categorical(3)), hm.Null()
+    pair, null = hm.geometry.Pair(hm.families.Euclidean(2), hm.Categorical(3)), hm.geometry.Null()
 
     def look():
         empty = null.ravel(null.zeros()), hm.dot(null.zeros(), null.zeros(MEAN))
         return pair.unravel(np.arange(4.0)), empty
 
     point, empty = compute(look)
-    assert pair.parts == (hm.Euclidean(2), hm.Categorical(3))
+    assert pair.parts == (hm.families.Euclidean(2), hm.Categorical(3))
     assert_close(point.components[0].values, np.asarray([0.0, 1.0]))
     assert_close(point.components[1].values, np.asarray([2.0, 3.0]))
     assert_close(empty, (np.zeros(0), 0.0))
@@ -92,13 +92,13 @@ def test_products_join_what_their_parts_do():
 
 def test_products_refuse_what_is_not_a_family():
     with pytest.raises(TypeError, match=r"(?i)differentiable"):
-        hm.Product(hm.Normal(2), hm.Euclidean(2))
+        hm.Product(hm.Normal(2), hm.families.Euclidean(2))
     with pytest.raises(ValueError, match="at least one"):
         hm.Product()
     with pytest.raises(ValueError, match="at least one"):
         hm.Replicated(hm.Normal(2), 0)
     with pytest.raises(IndexError, match="no component"):
-        hm.ComponentEmbedding(hm.Product(hm.Normal(2)), 1)
+        hm.geometry.ComponentEmbedding(hm.Product(hm.Normal(2)), 1)
 
 
 @pytest.mark.parametrize("name", ["normal", "poissons", "product", "mixture_full", "hierarchy_2"])

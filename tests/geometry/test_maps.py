@@ -8,8 +8,8 @@ import harmonium as hm
 from tests.compiled import compute
 
 LATENT, OBSERVABLE = hm.Normal(2), hm.Normal(3, hm.Diagonal())
-LOCATIONS = hm.LinearMap(hm.Euclidean(2), hm.Euclidean(3))
-SHAPES = hm.LinearMap(LATENT, OBSERVABLE)
+LOCATIONS = hm.geometry.LinearMap(hm.families.Euclidean(2), hm.families.Euclidean(3))
+SHAPES = hm.geometry.LinearMap(LATENT, OBSERVABLE)
 MEAN = hm.Coordinates.MEAN
 
 
@@ -54,7 +54,7 @@ def test_likelihoods_and_posteriors_of_a_map_agree():
 
 
 def test_affine_maps_are_an_offset_and_a_map():
-    affine = hm.AffineMap(OBSERVABLE, LOCATIONS)
+    affine = hm.geometry.AffineMap(OBSERVABLE, LOCATIONS)
 
     def look():
         point = random_point(affine)
@@ -68,6 +68,8 @@ def test_affine_maps_are_an_offset_and_a_map():
 
 
 def test_rows_of_the_wrong_shape_are_refused():
-    rows = hm.VectorPoint(jax.numpy.zeros((5, 3)), hm.Euclidean(3), hm.Coordinates.NATURAL)
+    rows = hm.geometry.VectorPoint(
+        jax.numpy.zeros((5, 3)), hm.families.Euclidean(3), hm.Coordinates.NATURAL
+    )
     with pytest.raises(ValueError, match="batch axes"):
-        hm.LinearMapPoint((rows,), LOCATIONS, hm.Coordinates.NATURAL)
+        hm.geometry.LinearMapPoint((rows,), LOCATIONS, hm.Coordinates.NATURAL)

@@ -117,11 +117,11 @@ def test_points_survive_copies_and_pickles(clone):
 
 def test_leaves_of_the_wrong_shape_are_refused():
     with pytest.raises(ValueError, match="values of a point"):
-        hm.VectorPoint(jnp.zeros(4), hm.Categorical(3), NATURAL)
+        hm.geometry.VectorPoint(jnp.zeros(4), hm.Categorical(3), NATURAL)
     with pytest.raises(ValueError, match="location of a point"):
-        hm.LocationShape(jnp.zeros(3), jnp.zeros((2, 2)), NORMAL, NATURAL)
+        hm.families.LocationShape(jnp.zeros(3), jnp.zeros((2, 2)), NORMAL, NATURAL)
     with pytest.raises(ValueError, match="batch axes"):
-        hm.LocationShape(jnp.zeros((4, 2)), jnp.zeros((3, 2, 2)), NORMAL, NATURAL)
+        hm.families.LocationShape(jnp.zeros((4, 2)), jnp.zeros((3, 2, 2)), NORMAL, NATURAL)
 
 
 def test_parts_of_other_manifolds_are_refused():

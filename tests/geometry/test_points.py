@@ -11,7 +11,7 @@ from tests.compiled import compute
 
 NORMAL = hm.Normal(2)
 # Precision [[2, 0.3], [0.3, 1]] and location (1, -1).
-POINT = hm.LocationShape(
+POINT = hm.families.LocationShape(
     jnp.asarray([1.0, -1.0]),
     jnp.asarray([[-1.0, -0.15], [-0.15, -0.5]]),
     NORMAL,
@@ -100,14 +100,14 @@ def test_dot_pairs_in_either_order():
 
 
 def test_null_and_pair():
-    null = hm.Null()
+    null = hm.geometry.Null()
     assert null.dim == 0
-    pair = hm.Pair(NORMAL, hm.Categorical(3))
+    pair = hm.geometry.Pair(NORMAL, hm.Categorical(3))
     assert pair.dim == NORMAL.dim + 2
 
     def look():
         point = pair.unravel(jnp.arange(7.0))
-        component = hm.ComponentEmbedding(pair, 1).restrict(point)
+        component = hm.geometry.ComponentEmbedding(pair, 1).restrict(point)
         return null.ravel(null.zeros()), pair.ravel(point), component.values
 
     empty, vector, component = compute(look)

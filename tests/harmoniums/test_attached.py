@@ -9,7 +9,7 @@ from harmonium.harmoniums.embedding import embed_observable
 from tests.compiled import compute
 
 UPPER = hm.Mixture(hm.Normal(1), 3)
-TOP = hm.PosteriorEmbedding(UPPER)
+TOP = hm.harmoniums.PosteriorEmbedding(UPPER)
 COUNTS = hm.Mixture(hm.Poisson(), 3)
 
 
@@ -17,19 +17,19 @@ def test_the_latent_is_the_part_that_is_embedded():
     with pytest.raises(TypeError, match="these must be the same"):
         hm.Attached(hm.Mixture(hm.Poisson(), 2), TOP)
     with pytest.raises(TypeError, match="these must be the same"):
-        hm.Attached(COUNTS, hm.ObservableEmbedding(UPPER))
+        hm.Attached(COUNTS, hm.harmoniums.ObservableEmbedding(UPPER))
 
 
 def test_the_larger_latents_of_posterior_and_prior_fit():
     with pytest.raises(TypeError, match="pst_prr_emb embeds"):
-        hm.Attached(COUNTS, TOP, hm.IdentityEmbedding(COUNTS))
+        hm.Attached(COUNTS, TOP, hm.geometry.IdentityEmbedding(COUNTS))
 
 
 def test_posterior_and_prior_of_the_attached_harmonium_agree():
     latent = hm.Normal(1, hm.Diagonal())
     restricted = hm.LinearGaussianModel(hm.Normal(2), latent)
     with pytest.raises(TypeError, match="differ"):
-        hm.Attached(restricted, hm.ObservableEmbedding(hm.Mixture(latent, 2)))
+        hm.Attached(restricted, hm.harmoniums.ObservableEmbedding(hm.Mixture(latent, 2)))
 
 
 def test_parallel_harmoniums_share_the_larger_latent():
@@ -40,7 +40,7 @@ def test_parallel_harmoniums_share_the_larger_latent():
 
 def test_the_observable_is_embedded_in_a_fuller_one():
     mixture = hm.Mixture(hm.Normal(2, hm.Diagonal()), 3)
-    fuller = hm.NormalCovarianceEmbedding(mixture.obs_man, hm.Normal(2))
+    fuller = hm.families.NormalCovarianceEmbedding(mixture.obs_man, hm.Normal(2))
     embedded = embed_observable(hm.Attached(mixture, TOP), fuller)
     assert embedded == hm.Attached(embed_observable(mixture, fuller), TOP)
     assert embedded.obs_man == hm.Normal(2)

@@ -69,8 +69,8 @@ def test_the_upper_harmonium_of_the_prior_has_a_fuller_observable():
     assert not model.is_symmetric
     assert model.pst_man == mixture
     assert model.prr_man.obs_man == hm.Normal(2)
-    assert model.prr_man.obs_emb == hm.NormalCovarianceEmbedding(latent, hm.Normal(2))
-    assert isinstance(model.pst_prr_emb, hm.LatentHarmoniumEmbedding)
+    assert model.prr_man.obs_emb == hm.families.NormalCovarianceEmbedding(latent, hm.Normal(2))
+    assert isinstance(model.pst_prr_emb, hm.harmoniums.LatentHarmoniumEmbedding)
 
 
 def test_the_constructor_of_mixtures_of_gaussians_names_its_structures():
@@ -140,7 +140,7 @@ def test_a_hierarchy_over_equal_components_is_the_lower_harmonium(getkey):
 @pytest.mark.parametrize("posterior", [DIAGONAL, SCALE], ids=repr)
 def test_restricted_posteriors_refuse_priors_they_cannot_hold(posterior, getkey):
     model = hm.hierarchical_mixture_of_gaussians(3, 2, 2, DIAGONAL, posterior)
-    upper = embed_observable(model.prr_man, hm.IdentityEmbedding(hm.Normal(2)))
+    upper = embed_observable(model.prr_man, hm.geometry.IdentityEmbedding(hm.Normal(2)))
 
     @jax.jit
     def parts(first, second):

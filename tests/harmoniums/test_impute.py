@@ -148,7 +148,7 @@ RECORD_MASKS = (
 def records_point():
     normal, categorical, poisson = RECORD.parts
     components = [
-        hm.ProductPoint(
+        hm.geometry.ProductPoint(
             (
                 normal.from_mean_covariance(CENTRES[k], COVARIANCES[k]),
                 categorical.from_probabilities(SHARES[k]),
@@ -272,7 +272,7 @@ def test_latents_of_a_part_of_the_components_are_hidden_too():
         factors, counts = model.components(point).components
         moments = jax.vmap(lambda own: joined_moments(FACTORS, own))(factors)
         normals = jax.vmap(plain.obs_man.parts[0].from_moments)(*moments)
-        records = hm.ProductPoint((normals, counts), plain.obs_man, hm.Coordinates.NATURAL)
+        records = hm.geometry.ProductPoint((normals, counts), plain.obs_man, hm.Coordinates.NATURAL)
         dense = plain.from_components(records, model.weights(point))
         drawn = hm.impute(model, point, xs, observed, key)
         means = [hm.impute(*pair, xs, observed) for pair in ((model, point), (plain, dense))]

@@ -215,7 +215,7 @@ def test_mixed_records_are_those_of_a_few_lines_of_scipy():
         categories = jax.vmap(category.from_probabilities)(tables)
         poissons = jax.vmap(poisson.from_rate)(rates)
         parts = normals, categories, poissons
-        components = hm.ProductPoint(parts, family, hm.Coordinates.NATURAL)
+        components = hm.geometry.ProductPoint(parts, family, hm.Coordinates.NATURAL)
         point = model.from_components(components, weights)
         return ten_steps(model, point, (reals, kinds, counts))
 

@@ -30,9 +30,9 @@ def test_views_share_their_latent():
 def test_observables_are_embedded_part_by_part(build):
     model = build(FACTORS, FACTORS)
     with pytest.raises(TypeError, match="ProductEmbedding"):
-        embed_observable(model, hm.IdentityEmbedding(model.obs_man))
-    fuller = hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3))
-    embedded = embed_observable(model, hm.ProductEmbedding(fuller, fuller))
+        embed_observable(model, hm.geometry.IdentityEmbedding(model.obs_man))
+    fuller = hm.families.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3))
+    embedded = embed_observable(model, hm.exponential_family.ProductEmbedding(fuller, fuller))
     assert embedded.obs_man == hm.Product(hm.Normal(3), hm.Normal(3))
 
 
@@ -44,16 +44,16 @@ def test_views_that_do_not_fit_do_not_stack():
 
 def test_joint_embeddings_are_into_one_manifold():
     product = hm.Product(hm.Normal(2), hm.Categorical(3))
-    first = hm.ComponentEmbedding(product, 0)
+    first = hm.geometry.ComponentEmbedding(product, 0)
     with pytest.raises(ValueError, match="at least one"):
-        hm.JointEmbedding(())
+        hm.geometry.JointEmbedding(())
     with pytest.raises(TypeError, match="into the same manifold"):
-        hm.JointEmbedding((first, hm.LocationEmbedding(hm.Normal(2))))
+        hm.geometry.JointEmbedding((first, hm.LocationEmbedding(hm.Normal(2))))
 
 
 def test_trees_with_uneven_leaves_are_not_conditioned_on_their_category():
     deep = hm.stack(hm.factor_analysis(2, 1), hm.Mixture(hm.Normal(1), 2))
-    leaf = hm.Attached(hm.Mixture(hm.Poisson(), 2), hm.PosteriorEmbedding(deep.pst_man))
+    leaf = hm.Attached(hm.Mixture(hm.Poisson(), 2), hm.harmoniums.PosteriorEmbedding(deep.pst_man))
     model = hm.Parallel(deep, leaf)
     with pytest.raises(TypeError, match="cannot be conditioned on a category"):
         jax.eval_shape(

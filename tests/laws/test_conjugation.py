@@ -169,7 +169,9 @@ def _scales(model):
     """Each kind of matrix under which images of the observable stay in the model."""
     normal = _observable_normal(model)
     n, structure = normal.data_dim, normal.covariance_structure
-    if isinstance(model, hm.Mixture) and isinstance(model.obs_emb, hm.NormalCovarianceEmbedding):
+    if isinstance(model, hm.Mixture) and isinstance(
+        model.obs_emb, hm.families.NormalCovarianceEmbedding
+    ):
         structure = model.obs_emb.sub_man.covariance_structure
     diagonal = np.linspace(0.5, 2.0, n)
     dense = np.diag(diagonal) + 0.3 * np.tri(n, k=-1) - 0.2 * np.tri(n, k=-1).T

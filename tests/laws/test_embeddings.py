@@ -43,7 +43,7 @@ def _maps(embedding):
         embedded, projected = embedding.embed(theta), embedding.project(eta)
         pulled = embedding.pullback(theta, eta)
         moved = embedding.translate(point, theta)
-        inner = hm.IdentityEmbedding(embedding.sub_man)
+        inner = hm.geometry.IdentityEmbedding(embedding.sub_man)
         return {
             "theta": theta,
             "embedded": embedded,
@@ -115,7 +115,9 @@ def _eps(tree):
 
 
 RESTRICTIONS = [
-    name for name, build in EMBEDDINGS.items() if isinstance(build(), hm.RestrictionEmbedding)
+    name
+    for name, build in EMBEDDINGS.items()
+    if isinstance(build(), hm.geometry.RestrictionEmbedding)
 ]
 
 

@@ -32,7 +32,7 @@ def _alternatives(family, x):
     if isinstance(family, hm.VonMises):
         angles = np.linspace(-np.pi, np.pi, 256, endpoint=False)
         return angles, np.full(256, np.log(2 * np.pi / 256)), np.array(False)
-    if isinstance(family, hm.Positive):
+    if isinstance(family, hm.exponential_family.Positive):
         logs, step = np.linspace(-80, 8, 1601, retstep=True)
         return np.exp(logs), np.log(step) + logs, np.array(False)
     n = family.n_categories if isinstance(family, hm.Categorical) else 300

@@ -86,7 +86,7 @@ def information(model: Any, point: Any) -> Information:
     point = jax.device_get(point)
     if isinstance(model, hm.Normal):
         return _of_normal(model, point)
-    if isinstance(model, hm.Euclidean):
+    if isinstance(model, hm.families.Euclidean):
         n = model.data_dim
         return Information(np.zeros(1), np.zeros((1, n, n)), point.values[None])
     if isinstance(model, hm.Mixture):

@@ -81,10 +81,10 @@ def trees():
 def joined(side_by_side, own):
     """The likelihood of harmoniums side by side, from those of the parts."""
     return side_by_side.make_likelihood(
-        hm.ProductPoint(
+        hm.geometry.ProductPoint(
             tuple(o.observable for o in own), side_by_side.obs_man, hm.Coordinates.NATURAL
         ),
-        hm.ProductPoint(
+        hm.geometry.ProductPoint(
             tuple(o.interaction for o in own), side_by_side.int_man, hm.Coordinates.NATURAL
         ),
     )

@@ -24,7 +24,7 @@ NORMALS = {
     "restricted": hm.Mixture(
         hm.Normal(3),
         4,
-        hm.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3)),
+        hm.families.NormalCovarianceEmbedding(hm.Normal(3, hm.Diagonal()), hm.Normal(3)),
     ),
     "one-component": hm.Mixture(hm.Normal(2), 1),
 }
@@ -146,7 +146,7 @@ def test_a_mixture_of_products_multiplies_their_densities():
             family.parts[0].from_mean_covariance(means[k], covariances[k]),
             family.parts[1].from_probabilities(table[k]),
         )
-        return hm.ProductPoint(parts, family, hm.Coordinates.NATURAL)
+        return hm.geometry.ProductPoint(parts, family, hm.Coordinates.NATURAL)
 
     def build_and_evaluate(xs):
         point = model.from_components([component(0), component(1)], weights)

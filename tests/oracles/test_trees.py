@@ -67,12 +67,12 @@ def test_views_of_one_normal_latent_are_a_dense_normal():
 def mirrored(manifold, point):
     """The same point with the children of all nodes in reverse order."""
     match point:
-        case hm.HarmoniumPoint():
+        case hm.harmoniums.HarmoniumPoint():
             parts = point.observable, point.interaction, point.latent
             return manifold.point(*map(mirrored, manifold.parts, parts))
-        case hm.ProductPoint():
+        case hm.geometry.ProductPoint():
             components = tuple(map(mirrored, manifold.parts, point.components[::-1]))
-            return hm.ProductPoint(components, manifold, point.coordinates)
+            return hm.geometry.ProductPoint(components, manifold, point.coordinates)
         case _:
             return point
 
@@ -232,7 +232,7 @@ def test_a_leaf_that_hangs_from_the_root_beside_a_branch(posterior):
     leaf = hm.LinearGaussianModel(hm.Normal(3, hm.Diagonal()), latent)
     deep = hm.stack(leaf, hm.Mixture(latent, 2))
     count = hm.Mixture(hm.Poisson(), 2)
-    hung = hm.Attached(count, hm.PosteriorEmbedding(deep.pst_man), deep.pst_prr_emb)
+    hung = hm.Attached(count, hm.harmoniums.PosteriorEmbedding(deep.pst_man), deep.pst_prr_emb)
     model = hm.Parallel(deep, hung)
     swapped = hm.Parallel(hung, deep)
     upper = deep.prr_man
@@ -268,10 +268,10 @@ def test_leaves_at_three_depths_below_a_normal_root():
     levels = [hm.factor_analysis(2, 2), hm.LinearGaussianModel(hm.Normal(2), hm.Normal(1))]
     upper = hm.stack(levels[1], hm.LinearGaussianModel(hm.Normal(1), hm.Normal(1)))
     deep = hm.stack(levels[0], upper)
-    whole = hm.PosteriorEmbedding(upper)
+    whole = hm.harmoniums.PosteriorEmbedding(upper)
     middle_leaf, top_leaf = hm.factor_analysis(1, 1), hm.factor_analysis(2, 1)
-    middle = hm.ComposedEmbedding(whole, hm.ObservableEmbedding(upper.pst_man))
-    top = hm.ComposedEmbedding(whole, hm.PosteriorEmbedding(upper.pst_man))
+    middle = hm.geometry.ComposedEmbedding(whole, hm.harmoniums.ObservableEmbedding(upper.pst_man))
+    top = hm.geometry.ComposedEmbedding(whole, hm.harmoniums.PosteriorEmbedding(upper.pst_man))
     model = hm.Parallel(deep, hm.Attached(middle_leaf, middle), hm.Attached(top_leaf, top))
     leaves = (levels[0], middle_leaf, top_leaf)
     xs = vectors(2, 1, 2)

@@ -16,8 +16,8 @@ class ProductEmbedding(RestrictionEmbedding):
 
     **Arguments:**
 
-    - `*parts`: restriction embeddings, such as `hm.IdentityEmbedding(family)` and
-        `hm.NormalCovarianceEmbedding(sub, amb)`.
+    - `*parts`: restriction embeddings, such as `hm.geometry.IdentityEmbedding(family)` and
+        `hm.families.NormalCovarianceEmbedding(sub, amb)`.
     """
 
     parts: tuple = eqx.field(static=True)

@@ -42,9 +42,9 @@ class Point(eqx.Module):
     one, and iterating over it yields them all. Points of one manifold in the same coordinates
     form a vector space: they add, subtract and scale.
 
-    There is one final class a storage layout: [`harmonium.VectorPoint`][],
-    [`harmonium.LocationShape`][], [`harmonium.HarmoniumPoint`][] and so on. The manifold says
-    what the numbers mean, and its methods do all the work.
+    There is one final class a storage layout: [`harmonium.geometry.VectorPoint`][],
+    [`harmonium.families.LocationShape`][], [`harmonium.harmoniums.HarmoniumPoint`][] and so on. The
+    manifold says what the numbers mean, and its methods do all the work.
     """
 
     manifold: AbstractVar[Structure]

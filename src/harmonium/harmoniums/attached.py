@@ -41,8 +41,9 @@ class Attached(Conjugated):
 
     - `hrm_man`: the harmonium of $x$ and $z$, with one latent manifold for posterior and prior.
     - `lat_emb`: the embedding $a$ of its latent manifold into the larger one, such as
-        `hm.PosteriorEmbedding(upper)` for the latent, or `hm.ObservableEmbedding(upper)` for the
-        observable of a harmonium, `hm.ComponentEmbedding(product, i)`, or compositions of these.
+        `hm.harmoniums.PosteriorEmbedding(upper)` for the latent, or
+        `hm.harmoniums.ObservableEmbedding(upper)` for the observable of a harmonium,
+        `hm.geometry.ComponentEmbedding(product, i)`, or compositions of these.
     - `pst_prr_emb`: the embedding of the larger latent manifold of the posterior into that of the
         prior, by default the identity. In parallel with a harmonium `other` whose posterior is
         restricted, `other.pst_prr_emb`.

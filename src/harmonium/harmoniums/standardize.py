@@ -22,7 +22,10 @@ def substitute_likelihood(
 
     **Returns:** a likelihood, and a natural point of `pst_man`, the message of $x = c$.
     """
-    raise TypeError(f"observations of {model} cannot be scaled and shifted.")
+    raise TypeError(
+        f"observations of {model} cannot be scaled and shifted. Fit with scale=False, or register "
+        f"hm.harmoniums.substitute_likelihood for {type(model).__name__}."
+    )
 
 
 @substitute.register
