@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import harmonium as hm
+from tests.catalogue import CATALOGUE
 from tests.compiled import compute
 
 NORMAL = hm.Normal(2)
@@ -130,3 +131,26 @@ def test_equal_structures_hash_alike_and_differ_otherwise():
     assert hm.Product(hm.Normal(2), hm.Normal(2)) != hm.Product(hm.Normal(2))
     with pytest.raises(TypeError, match="no length"):
         len(POINT)
+
+
+@pytest.mark.parametrize("name", ["normal", "product", "mixture_full", "hierarchy_2", "parallel"])
+def test_trees_of_other_things_than_arrays_are_shown_and_compared_and_mapped_by(name):
+    model = CATALOGUE[name]()
+    point = model.zeros()
+    for stand_in in (
+        jnp.shape,
+        lambda _: 0,
+        lambda _: None,
+        lambda _: jax.sharding.PartitionSpec(),
+    ):
+        tree = jax.tree.map(stand_in, point)
+        assert repr(tree).startswith(f"what stands for the leaves of natural points of {model}")
+        assert str(tree) == repr(tree) and tree == jax.tree.map(stand_in, point)
+        with pytest.raises(TypeError, match="leaves of these are no arrays"):
+            tree + tree
+    shapes = jax.eval_shape(lambda: point)
+    assert f"natural point of {model}" in repr(shapes)
+    batch = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), point)
+    axes = jax.tree.map(lambda _: 0, point)
+    mapped = jax.eval_shape(jax.vmap(lambda own: own, in_axes=(axes,), out_axes=axes), batch)
+    assert mapped.batch_shape == (2,)

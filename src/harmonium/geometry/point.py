@@ -128,9 +128,17 @@ def _check_index(index: Any, batch_shape: tuple[int, ...]) -> None:
 
 def _headline(point: Point) -> str:
     kind, manifold = point.coordinates.value, point.manifold
+    if not _has_arrays(point):
+        return f"what stands for the leaves of {kind} points of {manifold}"
     if point.batch_shape:
         return f"batch {point.batch_shape} of {kind} points of {manifold}"
     return f"{kind} point of {manifold}"
+
+
+def _has_arrays(point: Point) -> bool:
+    """Whether its leaves are arrays, or know shapes, as those of points are."""
+    leaves = jax.tree.leaves(point, is_leaf=lambda leaf: leaf is None)
+    return all(hasattr(leaf, "shape") for leaf in leaves)
 
 
 def _describe(point: Point, indent: str) -> list[str]:
@@ -149,7 +157,7 @@ def _named_parts(point: Point) -> list[tuple[str, Any]]:
         value = getattr(point, field.name)
         if field.name in ("manifold", "coordinates"):
             continue
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and any(isinstance(item, Point) for item in value):
             parts += [(f"{field.name}[{i}]", item) for i, item in enumerate(value)]
         else:
             parts.append((field.name, value))
@@ -226,6 +234,11 @@ def check_combinable(first: Point, second: Any, verb: str) -> None:
 
 
 def _check_same_batch(first: Point, second: Point) -> None:
+    if not (_has_arrays(first) and _has_arrays(second)):
+        raise TypeError(
+            f"points of {first.manifold} are combined leaf by leaf, but leaves of these are no "
+            "arrays: map over them with jax.tree.map."
+        )
     if _shapes(first) != _shapes(second):
         raise ValueError(
             f"points of {first.manifold} with different batch axes, {first.batch_shape} and "
