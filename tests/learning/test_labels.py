@@ -130,6 +130,13 @@ def test_labels_known_by_a_mask_and_missing_values_go_together():
         assert_close(densities[n], np.log(joint[LABELS[n]] if known[n] else np.sum(joint)))
 
 
+@pytest.mark.parametrize("label", range(3))
+def test_the_posterior_of_a_known_label_is_certain(label):
+    params = LABELLED.wrap(MIXTURE.initialize(jax.random.key(0)))
+    found = LABELLED.posterior_probabilities(params, (XS[0], label))
+    assert_close(found, np.eye(3)[label])
+
+
 def three_levels():
     """Counts under three categories, under two, under two, and all their probabilities."""
     model = hm.stack(

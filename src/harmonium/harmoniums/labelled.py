@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from harmonium.exponential_family.outline import Dependence, Variable, interactions, variables
@@ -196,4 +197,6 @@ def _(model: Labelled, point: Natural, x: Any, observed: Any) -> Float[Array, " 
     family: Any = top.manifold
     if not isinstance(family, Categorical):
         raise TypeError(f"{model} has no categorical latent variable at its top.")
-    return family.probabilities(family.to_natural(top))
+    # Not by natural parameters, as those of a label that is known are infinite.
+    first = jnp.maximum(1 - jnp.sum(top.values, keepdims=True), 0)
+    return jnp.concatenate([first, top.values])
