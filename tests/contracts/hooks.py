@@ -9,8 +9,11 @@ EVIDENCE, HOOKS = "test_evidence.py", "test_hooks.py"
 PERFORMANCE_HOOKS = {
     ("ExponentialFamily", "energy"): ("the statistic need not be written down", EVIDENCE),
     ("Differentiable", "translated_evidence"): ("what is linear is done once", EVIDENCE),
-    ("Differentiable", "to_mean"): ("a closed form instead of autodiff", "test_log_partition.py"),
-    ("Differentiable", "to_natural"): ("a closed form instead of the numerical dual", HOOKS),
+    ("Differentiable", "mean_kernel"): (
+        "a closed form instead of autodiff",
+        "test_log_partition.py",
+    ),
+    ("Differentiable", "natural_kernel"): ("a closed form instead of the numerical dual", HOOKS),
     ("Differentiable", "improve"): ("a few steps of the numerical dual instead of all", HOOKS),
     ("Differentiable", "admits_mean"): ("a formula instead of the numerical dual", HOOKS),
     ("LinearEmbedding", "translate_through"): ("only the part that changes", "test_embeddings.py"),

@@ -157,6 +157,8 @@ HOOKS = {
     "observable_at": (NATURAL, lambda s, p: s.model.observable_at(p, s.x.latent)),
     "components_of": (NATURAL, lambda s, p: s.model.components_of(p)),
     "loadings_of": (NATURAL, lambda s, p: s.model.loadings_of(p)),
+    "mean_kernel": (NATURAL, lambda s, p: s.model.mean_kernel(p)),
+    "natural_kernel": (MEAN, lambda s, p: s.model.natural_kernel(p)),
     "energy": (NATURAL, lambda s, p: s.model.energy(p, s.x)),
     "evidence_kernel": (NATURAL, lambda s, p: s.model.evidence_kernel(p, None, None)),
     "translated_evidence": (
@@ -173,7 +175,7 @@ HOOKS = {
 }
 # Methods that assemble points from parts, which check them, or that take the dtype of any point.
 ANY_POINT = {
-    *("point", "make_likelihood", "check_form", "check_data", "check_datum"),
+    *("point", "make_likelihood", "check_form", "check_data"),
     "likelihood_from_rows",
 }
 # Observations of these can't be scaled or shifted, which is what their `push_forward` says.

@@ -1,4 +1,4 @@
-"""Performance hooks: special versions equal the defaults they stand for."""
+"""Performance hooks, such as `natural_kernel`, equal the defaults that they stand for."""
 
 import jax
 

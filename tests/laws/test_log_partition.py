@@ -38,5 +38,5 @@ def test_gradients_of_the_log_partition_function_are_the_mean(case, found):
     by_rule, through_formula = found
     assert isinstance(by_rule, hm.Mean)
     case.close(by_rule, case.mean, 1e2)
-    # A special `to_mean` is a performance hook: it must equal autodiff through the formula.
+    # A special `mean_kernel` is a performance hook: it must equal autodiff through the formula.
     case.close(through_formula, case.mean, 1e4)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.affine import push_forward
-from harmonium.exponential_family.checks import all_finite, check_weights, require
+from harmonium.exponential_family.checks import all_finite, check_support, check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length, map_chunks, sum_chunks
 from harmonium.exponential_family.evidence import sum_statistics, value_and_mean
 from harmonium.exponential_family.form import check_form, float_dtype
@@ -131,19 +131,7 @@ class ExponentialFamily(Manifold):
         """
         xs = self.check_form(xs, like=like)
         batch_length(xs)
-        return self.check_support(xs, xs)
-
-    def check_support(self, value: Any, xs: Any) -> Any:
-        """Returns `value` if all of a batch of observations are in the support; see `check_data`.
-
-        In compiled functions what is returned is a copy, so `value` had better be small.
-        """
-        return require(
-            value,
-            jnp.all(jax.vmap(self.in_support)(xs)),
-            f"some observations are outside the support of {self}: NaN, infinite or out of range. "
-            "Remove or repair them first.",
-        )
+        return check_support(self, xs, xs)
 
 
 class Differentiable(ExponentialFamily):
@@ -156,8 +144,8 @@ class Differentiable(ExponentialFamily):
     where $x_u$ is hidden. With nothing observed it is $\psi(\theta)$, with everything
     $\theta \cdot s(x)$, and $\log p(x_o) = f(\theta, x_o) - \psi(\theta) + \log h(x_o)$. Its
     gradient are the expected statistics given what is observed: $\eta = \nabla \psi(\theta)$. A
-    family defines `log_partition_kernel`; `to_mean` and `to_natural` are performance hooks for
-    closed forms.
+    family defines `log_partition_kernel`; `mean_kernel` and `natural_kernel` are performance hooks
+    for closed forms.
     """
 
     def evidence(self, point: Natural, x: Any = None, observed: Any = None) -> Float[Array, ""]:
@@ -210,29 +198,35 @@ class Differentiable(ExponentialFamily):
         return self.evidence_kernel(point, None, None)
 
     def to_mean(self, point: Natural) -> Mean:
-        r"""The mean parameters $\eta = \nabla \psi(\theta)$ of a natural point.
-
-        A performance hook: families with a closed form have it here.
-        """
+        r"""The mean parameters $\eta = \nabla \psi(\theta)$ of a natural point."""
         self.check_single(point)
+        return self.mean_kernel(point)
+
+    def mean_kernel(self, point: Natural) -> Mean:
+        """`to_mean` without checks; a performance hook, for closed forms."""
         return gradient(self.log_partition_kernel)(point)
 
     def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The natural parameters of a mean point, the inverse of `to_mean`.
 
-        Mathematically, $\theta = \arg\max_\theta \theta \cdot \eta - \psi(\theta)$. A performance
-        hook: families with a closed form have it here; otherwise the convex dual is solved
-        numerically, see `solve_dual` in `exponential_family.duality`.
+        Mathematically, $\theta = \arg\max_\theta \theta \cdot \eta - \psi(\theta)$.
 
         **Arguments:**
 
         - `point`: mean, inside the mean domain.
-        - `start`: where the numerical solution starts, by default `natural_start(point)`; unused
-            by closed forms.
+        - `start`: where a numerical solution starts, by default `natural_start(point)`; unused by
+            closed forms.
 
         **Raises:** an error if the numerical solution does not converge.
         """
-        self.check_single(point)
+        self.check_single(point, start)
+        return self.natural_kernel(point, start)
+
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
+        """`to_natural` without checks; a performance hook, for closed forms.
+
+        By default the convex dual is solved numerically, see `exponential_family.duality`.
+        """
         return duality.solve_dual(self, point, start)
 
     @property

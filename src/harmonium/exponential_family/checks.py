@@ -136,3 +136,16 @@ def all_close(first: Any, second: Any, *others: Any) -> Bool[Array, ""]:
         return jnp.all(jnp.abs(a - b) <= jnp.finfo(a.dtype).eps ** 0.5 * size)
 
     return jnp.all(jnp.stack(jax.tree.leaves(jax.tree.map(close, first, second, *others))))
+
+
+def check_support(family: Any, value: Any, xs: Any) -> Any:
+    """Returns `value` if all of a batch of observations of a family are in its support.
+
+    In compiled functions what is returned is a copy, so `value` had better be small.
+    """
+    return require(
+        value,
+        jnp.all(jax.vmap(family.in_support)(xs)),
+        f"some observations are outside the support of {family}: NaN, infinite or out of range. "
+        "Remove or repair them first.",
+    )

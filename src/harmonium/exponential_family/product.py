@@ -119,8 +119,7 @@ class Product(AbstractProduct, Differentiable, Generative):
         """A tuple of those of the parts."""
         return tuple(part.mask for part in self.parts)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         starts = (None,) * len(self.parts) if start is None else start.components
         components = self._map(lambda f, p, s: f.to_natural(p, s), point.components, starts)
         return ProductPoint(components, self, Coordinates.NATURAL)
@@ -348,8 +347,7 @@ class Replicated(Differentiable, Generative):
 
         return jax.tree.map(repeat, self.family.mask)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         if start is None:
             replicas = jax.vmap(self.family.to_natural)(point.replicas)
         else:

@@ -90,7 +90,7 @@ def _log_partition(family: Any, point: Any) -> Any:
 @_log_partition.defjvp
 def _(family: Any, primals: Any, tangents: Any) -> Any:
     (point,), (tangent,) = primals, tangents
-    return family.log_partition_kernel(point), dot(family.to_mean(point), tangent)
+    return family.log_partition_kernel(point), dot(family.mean_kernel(point), tangent)
 
 
 class Univariate(Structure):
@@ -189,12 +189,10 @@ class Rate(Real, VectorFamily):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return -jnp.log(-point.values[0])
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(-1 / point.values, Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         return self.unravel(-1 / point.values)
 
     def admits(self, point: Natural) -> Bool[Array, ""]:

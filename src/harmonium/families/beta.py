@@ -47,12 +47,10 @@ class Beta(Real, VectorFamily):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return log_beta(point.values)
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(mean_logs(point.values), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         name = "exp(E[log x]) + exp(E[log(1 - x)])"
         return self.unravel(concentrations_of(self, point, name))
 

@@ -43,12 +43,10 @@ class Binomial(Count):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return self.n_trials * jax.nn.softplus(point.values[0])
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(self.n_trials * jax.nn.sigmoid(point.values), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         return self.unravel(jnp.log(point.values) - jnp.log(self.n_trials - point.values))
 
     def admits_mean(self, point: Mean) -> Bool[Array, ""]:

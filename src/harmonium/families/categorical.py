@@ -104,11 +104,10 @@ class Categorical(LogOdds):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return jax.nn.logsumexp(self._log_odds(point))
 
-    def to_mean(self, point: Natural) -> Mean:
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(self.probabilities(point)[1:], Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         return self.unravel(jnp.log(point.values) - jnp.log1p(-jnp.sum(point.values)))
 
     def admits_mean(self, point: Mean) -> Bool[Array, ""]:

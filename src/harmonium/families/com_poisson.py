@@ -81,15 +81,13 @@ class CoMPoisson(Univariate, VectorFamily):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return summarise(point.values).log_partition
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(summarise(point.values).mean, Coordinates.MEAN)
 
     def admits(self, point: Natural) -> Bool[Array, ""]:
         return jnp.isfinite(summarise(point.values).log_partition)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         origin = approximate(point.values) if start is None else start.values
         fixed = jax.lax.stop_gradient((point.values, origin))
         natural, converged = ascend(MAX_EVALUATIONS, *fixed)

@@ -81,11 +81,10 @@ class Dirichlet(VectorFamily):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return log_beta(self.concentrations(point))
 
-    def to_mean(self, point: Natural) -> Mean:
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(mean_logs(self.concentrations(point)), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         return self.unravel(concentrations_of(self, point, "the sum of exp(E[log x])"))
 
     def admits(self, point: Natural) -> Bool[Array, ""]:

@@ -40,13 +40,12 @@ class Gamma(Positive):
         shape, rate = self.shape(point), self.rate(point)
         return gammaln(shape) - shape * jnp.log(rate)
 
-    def to_mean(self, point: Natural) -> Mean:
+    def mean_kernel(self, point: Natural) -> Mean:
         shape, mean = self.shape(point), self.mean(point)
         mean_log = jnp.log(mean) - log_minus_digamma(shape)
         return self.unravel(jnp.stack([mean_log, mean]), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         values = values_inside(self, point, "E[log x] must be less than log E[x]")
         shape = shape_of_gap(jnp.log(values[1]) - values[0])
         return self.unravel(jnp.stack([shape, -shape / values[1]]))

@@ -33,12 +33,10 @@ class Geometric(Count):
         theta = point.values[0]
         return theta - jnp.log(-jnp.expm1(theta))
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(-1 / jnp.expm1(point.values), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         return self.unravel(jnp.log1p(-1 / point.values))
 
     def admits(self, point: Natural) -> Bool[Array, ""]:

@@ -35,14 +35,13 @@ class InverseGamma(Positive):
         shape, scale = self.shape(point), self.scale(point)
         return gammaln(shape) - shape * jnp.log(scale)
 
-    def to_mean(self, point: Natural) -> Mean:
+    def mean_kernel(self, point: Natural) -> Mean:
         shape = self.shape(point)
         mean_inverse = shape / self.scale(point)
         mean_log = log_minus_digamma(shape) - jnp.log(mean_inverse)
         return self.unravel(jnp.stack([mean_log, mean_inverse]), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         values = values_inside(self, point, "E[log x] must be above -log E[1 / x]")
         shape = shape_of_gap(jnp.log(values[1]) + values[0])
         return self.unravel(jnp.stack([-shape, -shape / values[1]]))

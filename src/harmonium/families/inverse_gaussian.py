@@ -41,12 +41,11 @@ class InverseGaussian(Positive):
         shape = self.shape(point)
         return -shape / self.mean(point) - 0.5 * jnp.log(shape)
 
-    def to_mean(self, point: Natural) -> Mean:
+    def mean_kernel(self, point: Natural) -> Mean:
         mean = self.mean(point)
         return self.unravel(jnp.stack([mean, 1 / mean + 1 / self.shape(point)]), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         mean, mean_inverse = values_inside(self, point, "E[1 / x] must be above 1 / E[x]")
         return self._point(mean, mean / (mean * mean_inverse - 1))
 

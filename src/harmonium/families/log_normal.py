@@ -33,12 +33,11 @@ class LogNormal(Positive):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return 0.5 * self.mu(point) * point.values[0] - 0.5 * jnp.log(-2 * point.values[1])
 
-    def to_mean(self, point: Natural) -> Mean:
+    def mean_kernel(self, point: Natural) -> Mean:
         mu, square = self.mu(point), self._sigma_square(point)
         return self.unravel(jnp.stack([mu, mu**2 + square]), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         mu, second = values_inside(self, point, "E[log x]^2 must be less than E[(log x)^2]")
         return self._point(mu, second - mu**2)
 

@@ -57,11 +57,10 @@ class Multinomial(LogOdds):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return self.n_trials * jax.nn.logsumexp(self._log_odds(point))
 
-    def to_mean(self, point: Natural) -> Mean:
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(self.mean(point)[1:], Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         reference = self.n_trials - jnp.sum(point.values)
         return self.unravel(jnp.log(point.values) - jnp.log(reference))
 

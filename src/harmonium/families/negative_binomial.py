@@ -46,12 +46,10 @@ class NegativeBinomial(Count):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return -self.n_failures * jnp.log(-jnp.expm1(point.values[0]))
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(self.n_failures / jnp.expm1(-point.values), Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         return self.unravel(-jnp.log1p(self.n_failures / point.values))
 
     def admits(self, point: Natural) -> Bool[Array, ""]:

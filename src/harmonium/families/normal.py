@@ -202,8 +202,7 @@ class Normal(Differentiable, Generative):
         evidence = self.energy(point, shown) + 0.5 * (force @ mean - log_determinant)
         return Conditioned(shown + mean, hidden, evidence)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         structure, mean = self.covariance_structure, point.location
         moment = point.shape - structure.cross_moment(mean[None], mean[None])
         return self.from_moments(mean, structure.matrix_from_moment(moment, self.data_dim))

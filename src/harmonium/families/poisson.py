@@ -34,12 +34,10 @@ class Poisson(Count):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return jnp.exp(point.values[0])
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(jnp.exp(point.values), point.coordinates.dual)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         return self.unravel(jnp.log(point.values))
 
     def admits_mean(self, point: Mean) -> Bool[Array, ""]:

@@ -57,12 +57,10 @@ class VonMises(Real, VectorFamily):
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return float(np.log(2 * np.pi)) + _log_bessel(_square(point))
 
-    def to_mean(self, point: Natural) -> Mean:
-        self.check_single(point)
+    def mean_kernel(self, point: Natural) -> Mean:
         return self.unravel(_ratio(_square(point)) * point.values, Coordinates.MEAN)
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        self.check_single(point, start)
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         values = require(
             point.values,
             self.admits_mean(point),

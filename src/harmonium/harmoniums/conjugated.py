@@ -9,7 +9,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.base import Differentiable
-from harmonium.exponential_family.checks import all_close, all_finite, check_weights, require
+from harmonium.exponential_family.checks import (
+    all_close,
+    all_finite,
+    check_support,
+    check_weights,
+    require,
+)
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
 from harmonium.exponential_family.evidence import is_whole, value_and_mean
 from harmonium.exponential_family.generative import Generative
@@ -178,12 +184,11 @@ class Conjugated(Harmonium, Differentiable, Generative):
         closed_form = self.is_symmetric and self.has_closed_form_likelihood
         return closed_form and self.obs_man.is_exact and self.pst_man.is_exact
 
-    def to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
         r"""The natural parameters of a mean point: the maximum likelihood of complete data.
 
         In closed form where the model has one at each level, otherwise by the numerical dual.
         """
-        self.check_single(point)
         if not (self.is_symmetric and self.has_closed_form_likelihood):
             return duality.solve_dual(self, point, start)
         prior = None if start is None else self.prior(start)
@@ -350,7 +355,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         xs = check_batch(self, point, xs, observed)
         rows = xs.rows if isinstance(xs, GroupedObservations) else xs
-        point = self.data_man.check_support(point, rows)
+        point = check_support(self.data_man, point, rows)
         mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
         result = self.maximization(mean, point)
         return require(

@@ -243,20 +243,8 @@ class Harmonium(ExponentialFamily):
         **Returns:** a natural point of `pst_man`, or, where something is hidden, of `prr_man`.
         """
         self.check_single(point)
-        x, observed = self.check_datum(point, x, observed)
+        x, observed = _check_datum(self, point, x, observed)
         return self.condition(point, x, observed)[0]
-
-    def check_datum(self, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
-        """The observation of `obs_man` that one datum is, and its mask, checked."""
-        x, observed = check_partial(self.data_man, x, observed, like=point)
-        shown = self.as_observation(x)
-        if jax.tree.leaves(shown.latent):
-            raise TypeError(
-                f"given labels, what is known of other latents is no point of {self.pst_man}. Ask "
-                "for posterior_statistics or posterior_probabilities."
-            )
-        mask = None if observed is None else self.as_observation(observed).observable
-        return shown.observable, mask
 
     def gibbs_step(self, key: PRNGKeyArray, point: Natural, x: Any) -> Joint:
         """One sweep of the Gibbs sampler: a new observable given the latent, then a new latent.
@@ -275,6 +263,19 @@ class Harmonium(ExponentialFamily):
         observable = self.obs_man.sample_one(observable_key, likelihood)
         posterior, _ = self.condition(point, observable, None)
         return Joint(observable, self.pst_man.sample_one(latent_key, posterior))
+
+
+def _check_datum(model: Any, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
+    """The observation of `obs_man` that one datum is, and its mask, checked."""
+    x, observed = check_partial(model.data_man, x, observed, like=point)
+    shown = model.as_observation(x)
+    if jax.tree.leaves(shown.latent):
+        raise TypeError(
+            f"given labels, what is known of other latents is no point of {model.pst_man}. Ask "
+            "for posterior_statistics or posterior_probabilities."
+        )
+    mask = None if observed is None else model.as_observation(observed).observable
+    return shown.observable, mask
 
 
 @variables.register

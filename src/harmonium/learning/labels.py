@@ -188,6 +188,9 @@ def without_labels(model: Any, scaling: Scaling) -> Scaling:
 def convert_points(source: Any, target: Any, tree: Any) -> Any:
     """A pytree with points of another model of the same parts in the place of those of one."""
 
+    if source == target:
+        return tree
+
     def is_point(node: Any) -> bool:
         return isinstance(node, Point) and node.manifold == source
 
