@@ -27,7 +27,7 @@ def _computation(item):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Orders the laws by case, and tells each case what they compute."""
-    places = [i for i, item in enumerate(items) if "case" in getattr(item, "fixturenames", ())]
+    places = [i for i, item in enumerate(items) if item.get_closest_marker("computes")]
     for i in places:
         computation, inputs = _computation(items[i])
         COMPUTATIONS.setdefault(items[i].callspec.params["case"], {})[computation] = inputs
