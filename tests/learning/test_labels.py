@@ -256,6 +256,8 @@ def test_bad_labels_say_what_is_wrong(labels, options, message):
 def test_what_has_no_labels_says_so():
     with pytest.raises(TypeError, match="no latents that labels could be of"):
         fit(hm.Normal(2), labels=LABELS)
+    with pytest.raises(ValueError, match="pass the labels, too"):
+        fit(labelled=SOME >= 0)
     with pytest.raises(TypeError, match="beside data that are read batch by batch"):
         fit(xs=hm.Batches([XS]), labels=LABELS)
     with pytest.raises(ValueError, match=r"has 1 latents, .* got latents=\(1,\)"):

@@ -1,9 +1,6 @@
 """Geometry: manifolds and their points, embeddings, covariance structures, and linear maps."""
 
-from harmonium.geometry.affine_map import (
-    AffineMap,
-    AffinePoint,
-)
+from harmonium.geometry.affine_map import AffineMap, AffinePoint
 from harmonium.geometry.embedding import (
     ComposedEmbedding,
     Embedding,
@@ -12,25 +9,11 @@ from harmonium.geometry.embedding import (
     RestrictionEmbedding,
     TupleEmbedding,
 )
-from harmonium.geometry.joint_embedding import (
-    ComponentEmbedding,
-    JointEmbedding,
-)
-from harmonium.geometry.linear_map import (
-    LinearMap,
-    LinearMapPoint,
-)
-from harmonium.geometry.manifold import (
-    Manifold,
-    VectorManifold,
-)
-from harmonium.geometry.matrix import (
-    CovarianceStructure,
-)
-from harmonium.geometry.point import (
-    Point,
-    VectorPoint,
-)
+from harmonium.geometry.joint_embedding import ComponentEmbedding, JointEmbedding
+from harmonium.geometry.linear_map import LinearMap, LinearMapPoint
+from harmonium.geometry.manifold import Manifold, VectorManifold
+from harmonium.geometry.matrix import CovarianceStructure
+from harmonium.geometry.point import Point, VectorPoint
 from harmonium.geometry.product import (
     ManifoldTuple,
     Null,

@@ -6,9 +6,7 @@ from harmonium.harmoniums.embedding import (
     ObservableEmbedding,
     PosteriorEmbedding,
 )
-from harmonium.harmoniums.harmonium import (
-    HarmoniumPoint,
-)
+from harmonium.harmoniums.harmonium import HarmoniumPoint
 from harmonium.harmoniums.standardize import substitute_likelihood
 
 __all__ = [

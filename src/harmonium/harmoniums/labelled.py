@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from harmonium.exponential_family.outline import Dependence, Variable, interactions, variables
 from harmonium.exponential_family.product import Product
 from harmonium.families.categorical import Categorical
-from harmonium.geometry.embedding import RestrictionEmbedding
+from harmonium.geometry.embedding import RestrictionEmbedding, zeros_like
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Mean, Natural, Point
 from harmonium.geometry.structure import cached_property
@@ -176,7 +176,7 @@ def _(model: Labelled, likelihood: Natural, scale: Any, shift: Any) -> tuple[Nat
     if any(own is not None for own in (*scales[1:], *shifts[1:])):
         raise TypeError(f"labels of {model} cannot be scaled and shifted.")
     if scales[0] is None and shifts[0] is None:
-        return likelihood, model.pst_man.zeros()
+        return likelihood, zeros_like(model.pst_man, likelihood)
     return substitute_likelihood(model.hrm_man, likelihood, scales[0], shifts[0])
 
 

@@ -58,6 +58,8 @@ def join_labels(model: Any, data: Any, labels: Any, labelled: Any, observed: Any
         raise TypeError(f"{model} has no latents that labels could be of.")
     if as_batches(data, None) is not None:
         raise TypeError("labels are not taken beside data that are read batch by batch.")
+    if labels is None:
+        raise ValueError("labelled says which labels are known: pass the labels, too.")
     count = sum(own.is_latent for own in jax.tree.leaves(variables(model)))
     if not isinstance(labels, tuple):
         labels, labelled = (None,) * (count - 1) + (labels,), (None,) * (count - 1) + (labelled,)
@@ -109,7 +111,7 @@ def _check_labels(family: Any, labels: Any, labelled: Any, length: int) -> tuple
     shown = ~library.isnan(values) if real else values >= 0
     if labelled is not None:
         mask = library.asarray(labelled)
-        if mask.dtype != bool or mask.shape[:1] != (length,):
+        if mask.dtype != bool or mask.shape not in ((length,), values.shape):
             raise TypeError(
                 f"expected truth values for which of {length} labels are known; got {mask.dtype} "
                 f"of shape {mask.shape}."
@@ -187,7 +189,6 @@ def without_labels(model: Any, scaling: Scaling) -> Scaling:
 
 def convert_points(source: Any, target: Any, tree: Any) -> Any:
     """A pytree with points of another model of the same parts in the place of those of one."""
-
     if source == target:
         return tree
 

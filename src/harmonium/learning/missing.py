@@ -14,7 +14,9 @@ from harmonium.harmoniums.grouped import GroupedObservations
 def mark_missing(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any, Any]:
     """The data, and masks of what is observed, for NaN if asked for."""
     if isinstance(data, GroupedObservations):
-        raise TypeError("fit takes observations and masks, `data` and `observed`, not patterns.")
+        raise TypeError(
+            "fit takes observations and masks, `data` and `observed`, not groups of them."
+        )
     if missing not in ("error", "nan"):
         raise ValueError(f"missing is 'error' or 'nan', got {missing!r}.")
     if (observed is not None or missing == "nan") and not isinstance(model, Conjugated):
