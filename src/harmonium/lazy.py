@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Any
 
-from jaxtyping import install_import_hook
+from harmonium.checked import check_calls
 
 LAZY = ("draw", "plot")
 
@@ -16,8 +16,8 @@ def load(name: str) -> Any:
     """
     if name not in LAZY:
         raise AttributeError(f"module 'harmonium' has no attribute {name!r}.")
-    with install_import_hook("harmonium.plot", "beartype.beartype"):
-        plot = importlib.import_module("harmonium.plot")
+    plot = importlib.import_module("harmonium.plot")
+    check_calls("harmonium.plot")
     return plot if name == "plot" else plot.draw
 
 

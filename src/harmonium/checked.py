@@ -1,0 +1,78 @@
+"""Types, shapes and kinds of coordinates, checked where users call.
+
+Every public function, method and constructor of the library is checked against its annotations by
+jaxtyping and beartype, from its first call on: decorating some thousand functions takes longer than
+importing JAX, and a program calls a tenth of them. Properties, and kernels that checked methods
+call, are not checked again.
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+import jaxtyping
+from beartype import beartype
+
+
+def check_calls(package: str) -> None:
+    """Checks calls of what a package defines as far as it is imported; none if checks are disabled.
+
+    Packages, which gather what others define, get the checked functions too.
+    """
+    if jaxtyping.config.jaxtyping_disable:
+        return
+    modules = [
+        module
+        for name, module in list(sys.modules.items())
+        if name == package or name.startswith(package + ".")
+    ]
+    checked: dict[Any, Callable] = {}
+    for module in modules:
+        for name, value in _own(module):
+            if inspect.isclass(value):
+                _check_methods(value)
+            elif isinstance(value, FunctionType):
+                checked[value] = when_called(value)
+                setattr(module, name, checked[value])
+    for module in modules:
+        if hasattr(module, "__path__"):
+            for name, value in list(vars(module).items()):
+                if isinstance(value, FunctionType) and value in checked:
+                    setattr(module, name, checked[value])
+
+
+def when_called(function: Callable) -> Callable:
+    """The function with its checks, which are made when it is called for the first time."""
+    checked: list[Callable] = []
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if not checked:
+            checked.append(jaxtyping.jaxtyped(function, typechecker=beartype))
+        return checked[0](*args, **kwargs)
+
+    return call
+
+
+def _own(module: ModuleType) -> list[tuple[str, Any]]:
+    """The public names of a module that it defines itself."""
+    return [
+        (name, value)
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def _check_methods(cls: type) -> None:
+    for name, value in list(vars(cls).items()):
+        inner = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        public = name == "__init__" or not name.startswith("_")
+        if not isinstance(inner, FunctionType) or not public or name.endswith("_kernel"):
+            continue
+        if not getattr(inner, "__isabstractmethod__", False):
+            wrapped = when_called(inner)
+            setattr(cls, name, wrapped if inner is value else type(value)(wrapped))
