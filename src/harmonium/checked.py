@@ -11,10 +11,15 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import jaxtyping
 from beartype import beartype
+from jaxtyping import AbstractArray, PRNGKeyArray
+
+from harmonium.exponential_family.compiled import compiled
+from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.point import Mean, Natural, Point
 
 
 def check_calls(package: str) -> None:
@@ -74,5 +79,23 @@ def _check_methods(cls: type) -> None:
         if not isinstance(inner, FunctionType) or not public or name.endswith("_kernel"):
             continue
         if not getattr(inner, "__isabstractmethod__", False):
+            if issubclass(cls, Manifold) and _returns_numbers(inner):
+                inner = compiled(inner)
             wrapped = when_called(inner)
-            setattr(cls, name, wrapped if inner is value else type(value)(wrapped))
+            setattr(cls, name, wrapped if isinstance(value, FunctionType) else type(value)(wrapped))
+
+
+def _returns_numbers(function: FunctionType) -> bool:
+    """Whether a method computes points, arrays or random observations of one set of arguments."""
+    signature = inspect.signature(function)
+    kinds = {own.annotation for own in signature.parameters.values()}
+    if "xs" in signature.parameters:
+        return False
+    return PRNGKeyArray in kinds or _is_numeric(signature.return_annotation)
+
+
+def _is_numeric(annotation: Any) -> bool:
+    if get_origin(annotation) is tuple:
+        return all(map(_is_numeric, get_args(annotation)))
+    points = annotation in (Natural, Mean, Point)
+    return points or (inspect.isclass(annotation) and issubclass(annotation, AbstractArray))

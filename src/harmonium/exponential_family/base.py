@@ -11,6 +11,7 @@ from harmonium.exponential_family import duality
 from harmonium.exponential_family.affine import push_forward
 from harmonium.exponential_family.checks import all_finite, check_support, check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length, map_chunks, sum_chunks
+from harmonium.exponential_family.compiled import batched
 from harmonium.exponential_family.evidence import sum_statistics, value_and_mean
 from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.geometry.manifold import Manifold
@@ -103,9 +104,7 @@ class ExponentialFamily(Manifold):
         **Raises:** an error for observations of another form or outside the support, and for
         negative or missing weights.
         """
-        xs = self.check_data(xs)
-        weights = check_weights(weights, batch_length(xs), float_dtype(xs))
-        return sum_chunks(lambda xs, w: sum_statistics(self, xs, w), xs, weights, batch_size)
+        return average_statistics(self, self.check_data(xs), weights, batch_size)
 
     def check_form(self, xs: Any, batch: bool = True, like: Point | None = None) -> Any:
         """Checks the shapes and dtypes of observations, and makes JAX arrays of them.
@@ -289,20 +288,16 @@ class Differentiable(ExponentialFamily):
         self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE
     ) -> Float[Array, " n"]:
         """The log densities of a batch of observations, in chunks."""
-        xs = self.check_form(xs, like=point)
-        log_partition = self.log_partition_function(point)
-
-        def density(x: Any) -> Array:
-            return self.energy(point, x) - log_partition + self.log_base_measure(x)
-
-        return map_chunks(jax.vmap(density), xs, batch_size)
+        self.check_single(point)
+        return log_densities(self, point, self.check_form(xs, like=point), batch_size)
 
     def average_log_density(
         self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
     ) -> Float[Array, ""]:
         """The (weighted) average of the log densities of a batch of observations."""
-        densities = self.log_densities(point, xs, batch_size)
-        return check_weights(weights, len(densities), densities.dtype) @ densities
+        self.check_single(point)
+        xs = self.check_form(xs, like=point)
+        return average_log_density(self, point, xs, weights, batch_size)
 
     def negative_entropy(self, point: Mean) -> Float[Array, ""]:
         r"""The convex conjugate $\phi(\eta) = \theta \cdot \eta - \psi(\theta)$ of $\psi$.
@@ -359,3 +354,33 @@ class Differentiable(ExponentialFamily):
         A performance hook: one truth value by default, all or nothing.
         """
         return jax.ShapeDtypeStruct((), bool)
+
+
+# --- batches, as one program whatever their length
+
+
+@batched
+def average_statistics(family: Any, xs: Any, weights: Any, batch_size: int) -> Mean:
+    """The weighted average of the sufficient statistics of checked observations."""
+    weights = check_weights(weights, batch_length(xs), float_dtype(xs))
+    return sum_chunks(lambda xs, w: sum_statistics(family, xs, w), xs, weights, batch_size)
+
+
+@batched
+def log_densities(family: Any, point: Natural, xs: Any, batch_size: int) -> Float[Array, " n"]:
+    """The log densities of checked observations."""
+    log_partition = family.log_partition_function(point)
+
+    def density(x: Any) -> Array:
+        return family.energy(point, x) - log_partition + family.log_base_measure(x)
+
+    return map_chunks(jax.vmap(density), xs, batch_size)
+
+
+@batched
+def average_log_density(
+    family: Any, point: Natural, xs: Any, weights: Any, batch_size: int
+) -> Float[Array, ""]:
+    """The weighted average of the log densities of checked observations."""
+    densities = log_densities(family, point, xs, batch_size)
+    return check_weights(weights, len(densities), densities.dtype) @ densities

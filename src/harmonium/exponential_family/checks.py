@@ -12,6 +12,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool
 
+from harmonium.exponential_family.compiled import add_flag, batched
+
 _raises = contextvars.ContextVar("raises", default=True)
 
 
@@ -29,7 +31,7 @@ def invalid_as_nan() -> Iterator[None]:
         _raises.reset(token)
 
 
-def require(value: Any, valid: Bool[Array, ""], message: str) -> Any:
+def require(value: Any, valid: Bool[Array, ""] | np.bool, message: str) -> Any:
     """Returns `value` if `valid` holds, and otherwise raises an error with this message.
 
     **Raises:** `ValueError` if `valid` is a concrete value, and Equinox's run-time error from
@@ -38,6 +40,8 @@ def require(value: Any, valid: Bool[Array, ""], message: str) -> Any:
     if _raises.get() and not isinstance(valid, Tracer):
         if not bool(valid):
             raise ValueError(message)
+        return value
+    if _raises.get() and add_flag(valid, message):
         return value
     if _raises.get():
         # The check holds up a truth value, on which the rest depends, and not large arrays.
@@ -138,14 +142,21 @@ def all_close(first: Any, second: Any, *others: Any) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(jax.tree.leaves(jax.tree.map(close, first, second, *others))))
 
 
+@batched
+def rows_in_support(family: Any, xs: Any) -> Bool[Array, " n"]:
+    """Which observations of a batch are in the support of a family."""
+    return jax.vmap(family.in_support)(xs)
+
+
 def check_support(family: Any, value: Any, xs: Any) -> Any:
     """Returns `value` if all of a batch of observations of a family are in its support.
 
     In compiled functions what is returned is a copy, so `value` had better be small.
     """
+    inside = rows_in_support(family, xs)
     return require(
         value,
-        jnp.all(jax.vmap(family.in_support)(xs)),
+        jnp.all(inside) if isinstance(inside, Tracer) else np.all(np.asarray(inside)),
         f"some observations are outside the support of {family}: NaN, infinite or out of range. "
         "Remove or repair them first.",
     )

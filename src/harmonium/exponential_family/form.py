@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 
@@ -38,7 +39,7 @@ def float_dtype(tree: Any) -> Any:
 
 def _check_array(family: Any, form: Any, x: Any, batch: bool, dtype: Any) -> Array:
     try:
-        array = jnp.asarray(x)
+        array: Any = x if isinstance(x, jax.Array) else _as_numpy(x)
     except (TypeError, ValueError):
         raise TypeError(f"{_describe_form(family, batch)}; got {_describe(x)}.") from None
     if array.shape[batch:] != form.shape or array.ndim != len(form.shape) + batch:
@@ -52,9 +53,19 @@ def _check_array(family: Any, form: Any, x: Any, batch: bool, dtype: Any) -> Arr
             f"{_describe_form(family, batch)}; got {_describe(array)}. If they mean the same, "
             f"convert them with astype({wanted})."
         )
-    if not real:
-        return array if jnp.issubdtype(array.dtype, jnp.integer) else array.astype(int)
-    return array.astype(float_dtype(array) if dtype is None else dtype)
+    if real:
+        array = array.astype(float_dtype(array) if dtype is None else dtype)
+    elif not jnp.issubdtype(array.dtype, jnp.integer):
+        array = array.astype(int)
+    return array if isinstance(array, jax.Array) else jax.device_put(array)
+
+
+def _as_numpy(x: Any) -> np.ndarray:
+    """An array of the dtype that JAX would give it; converted here, as JAX compiles that."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, jnp.floating):
+        return np.asarray(jnp.asarray(x))
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
 class _Text(str):

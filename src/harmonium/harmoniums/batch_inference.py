@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import batch_length, map_chunks
+from harmonium.exponential_family.compiled import batched
 from harmonium.exponential_family.evidence import expected_statistics
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.partial import log_partial_measure
@@ -41,23 +42,45 @@ def log_density_of(model: Any, point: Natural, x: Any, observed: Any) -> Float[A
     return evidence_of(model, point, x, observed) + log_partial_measure(family, x, observed)
 
 
+@batched
+def average_log_density_of(
+    model: Any, point: Natural, xs: Any, weights: Any, batch_size: int
+) -> Float[Array, ""]:
+    """The weighted average of the log densities of N data."""
+    densities = log_densities_of(model, point, xs, batch_size)
+    return check_weights(weights, len(densities), densities.dtype) @ densities
+
+
+@batched
 def log_densities_of(model: Any, point: Natural, xs: Any, batch_size: int) -> Float[Array, " n"]:
-    """`log_density_of` of N data, or of those that are grouped."""
+    """The log densities of N data, or of those that are grouped."""
+    log_partition = model.log_partition_function(point)
     density = jax.vmap(lambda x, mask: log_density_of(model, point, x, mask), (0, None))
     if not isinstance(xs, GroupedObservations):
-        return map_chunks(lambda chunk: density(chunk, None), xs, batch_size)
+        return map_chunks(lambda chunk: density(chunk, None), xs, batch_size) - log_partition
     blocks = map_chunks(
         lambda chunk: jax.vmap(density)(*chunk),
         (xs.xs, xs.observed),
         _blocks_at_once(xs, batch_size),
     )
-    return xs.gather(blocks)
+    return xs.gather(blocks) - log_partition
 
 
+@batched
 def average_expectations(
     model: Any, point: Natural, xs: Any, weights: Any, batch_size: int
 ) -> tuple[Mean, Float[Array, ""]]:
-    """The weighted averages of expected statistics and of the evidence: the E-step."""
+    """The weighted averages of expected statistics and of log densities: the E-step.
+
+    The latter without base measures, on which parameters have no effect.
+    """
+    mean, evidence = _average_evidence(model, point, xs, weights, batch_size)
+    return mean, evidence - model.log_partition_function(point)
+
+
+def _average_evidence(
+    model: Any, point: Natural, xs: Any, weights: Any, batch_size: int
+) -> tuple[Mean, Float[Array, ""]]:
     dtype = float_dtype(point)
 
     def total(point: Natural, xs: Any, weights: Array) -> Array:

@@ -13,10 +13,10 @@ from harmonium.exponential_family.checks import (
     all_close,
     all_finite,
     check_support,
-    check_weights,
     require,
 )
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
+from harmonium.exponential_family.compiled import batched
 from harmonium.exponential_family.evidence import is_whole, value_and_mean
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import describe
@@ -25,6 +25,7 @@ from harmonium.geometry.embedding import IdentityEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
 from harmonium.harmoniums.batch_inference import (
     average_expectations,
+    average_log_density_of,
     check_batch,
     evidence_of,
     log_densities_of,
@@ -264,8 +265,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         self.check_single(point)
         xs = check_batch(self, point, xs, observed)
-        log_partition = self.log_partition_function(point)
-        return log_densities_of(self, point, xs, batch_size) - log_partition
+        return log_densities_of(self, point, xs, batch_size)
 
     def average_log_observable_density(
         self,
@@ -276,8 +276,9 @@ class Conjugated(Harmonium, Differentiable, Generative):
         observed: Any = None,
     ) -> Float[Array, ""]:
         """The (weighted) average of the log densities of a batch, in nats per observation."""
-        densities = self.log_observable_densities(point, xs, batch_size, observed)
-        return check_weights(weights, len(densities), densities.dtype) @ densities
+        self.check_single(point)
+        xs = check_batch(self, point, xs, observed)
+        return average_log_density_of(self, point, xs, weights, batch_size)
 
     # --- posterior statistics and EM
 
@@ -330,8 +331,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         self.check_single(point)
         xs = check_batch(self, point, xs, observed)
-        mean, evidence = average_expectations(self, point, xs, weights, batch_size)
-        return mean, evidence - self.log_partition_function(point)
+        return average_expectations(self, point, xs, weights, batch_size)
 
     def expectation_maximization(
         self,
@@ -356,15 +356,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         xs = check_batch(self, point, xs, observed)
         rows = xs.rows if isinstance(xs, GroupedObservations) else xs
         point = check_support(self.data_man, point, rows)
-        mean = self.mean_posterior_statistics(point, xs, weights, batch_size)
-        result = self.maximization(mean, point)
-        return require(
-            result,
-            all_finite(result),
-            f"the EM step of {self} is degenerate: a covariance is singular or a component has "
-            "no data left. Remove constant columns, use fewer components, or add weighted "
-            "pseudo-observations.",
-        )
+        return _em_step(self, point, xs, weights, batch_size)
 
     def maximization(self, mean: Mean, start: Natural) -> Natural:
         """The M-step with standardised latents; see `improve`, which leaves them as they are.
@@ -397,7 +389,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         self.check_single(point)
         xs = self.data_man.check_form(xs, like=point)
-        return map_chunks(jax.vmap(lambda x: expected_vectors(self, point, x)), xs, batch_size)
+        return _expected_vectors(self, point, xs, batch_size)
 
     def posterior_probabilities(
         self, point: Natural, x: Any, observed: Any = None
@@ -413,9 +405,30 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
         """The most probable category at the top of the hierarchy, for each of N observations."""
         self.check_single(point)
-        xs = self.data_man.check_data(xs, like=point)
+        return _assignments(self, point, self.data_man.check_data(xs, like=point), batch_size)
 
-        def assignments(chunk: Any) -> Array:
-            return jax.vmap(lambda x: jnp.argmax(self.posterior_probabilities(point, x)))(chunk)
 
-        return map_chunks(assignments, xs, batch_size)
+@batched
+def _em_step(model: Any, point: Natural, xs: Any, weights: Any, batch_size: int) -> Natural:
+    mean, _ = average_expectations(model, point, xs, weights, batch_size)
+    result = model.maximization(mean, point)
+    return require(
+        result,
+        all_finite(result),
+        f"the EM step of {model} is degenerate: a covariance is singular or a component has no "
+        "data left. Remove constant columns, use fewer components, or add weighted "
+        "pseudo-observations.",
+    )
+
+
+@batched
+def _expected_vectors(model: Any, point: Natural, xs: Any, batch_size: int) -> Any:
+    return map_chunks(jax.vmap(lambda x: expected_vectors(model, point, x)), xs, batch_size)
+
+
+@batched
+def _assignments(model: Any, point: Natural, xs: Any, batch_size: int) -> Int[Array, " n"]:
+    def assign(x: Any) -> Array:
+        return jnp.argmax(model.posterior_probabilities(point, x))
+
+    return map_chunks(jax.vmap(assign), xs, batch_size)

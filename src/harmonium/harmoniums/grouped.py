@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.compiled import batched, padded_length, repeat_last
 from harmonium.exponential_family.partial import check_mask, check_masks, mask_out
 from harmonium.geometry.point import Point
 
@@ -34,7 +35,7 @@ class GroupedObservations(eqx.Module):
 
     xs: Any
     observed: Any
-    slots: Int[Array, " n"]
+    slots: Int[Array | np.ndarray, " n"]
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -48,6 +49,12 @@ class GroupedObservations(eqx.Module):
     def rows(self) -> Any:
         """All observations of all blocks, repetitions too, one after the other."""
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), self.xs)
+
+    def pad(self, size: int) -> "GroupedObservations":
+        """The same with so many slots; those beyond N are nowhere, so that `spread` skips them."""
+        beyond = np.full(size - len(self), np.prod(self.shape), np.int32)
+        slots = np.concatenate([np.asarray(self.slots, np.int32), beyond])
+        return GroupedObservations(self.xs, self.observed, slots)
 
     def spread(self, weights: Float[Array, " n"]) -> Float[Array, "blocks length"]:
         """Weights of the observations where these are in the blocks; zero for repetitions."""
@@ -97,19 +104,26 @@ def group_observations(
     xs = family.check_form(xs, like=like)
     length = batch_length(xs)
     observed = check_masks(family, observed, length)
-    xs = jax.vmap(lambda x, mask: mask_out(family, x, mask))(xs, observed)
+    xs, _ = mask_rows(family, (xs, observed))
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(observed)):
         return GroupedObservations(
             jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length)
         )
     keys = mask_keys(observed)
     rows, slots = blocks_of(keys, block_length(length, len(np.unique(keys, axis=0))))
+    rows = repeat_last(rows, padded_length(len(rows)))
     firsts = rows[:, 0]
     return GroupedObservations(
-        jax.tree.map(lambda leaf: leaf[rows], xs),
-        jax.tree.map(lambda leaf: leaf[firsts], observed),
-        jnp.asarray(slots),
+        jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[rows]), xs),
+        jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[firsts]), observed),
+        jax.device_put(slots),
     )
+
+
+@batched
+def mask_rows(family: Any, xs: tuple[Any, Any]) -> tuple[Any, Any]:
+    """N observations and masks, with a placeholder in the place of what is not observed."""
+    return jax.vmap(lambda x, mask: mask_out(family, x, mask))(*xs), xs[1]
 
 
 def mask_keys(observed: Any) -> np.ndarray:
@@ -120,8 +134,9 @@ def mask_keys(observed: Any) -> np.ndarray:
 
 
 def block_length(n_rows: int, n_patterns: int) -> int:
-    """How long blocks are to be."""
-    return max(1, n_rows // (BLOCKS_A_PATTERN * n_patterns))
+    """How long blocks are to be: a power of two, as few lengths make few programs."""
+    length = max(1, n_rows // (BLOCKS_A_PATTERN * n_patterns))
+    return 1 << (length.bit_length() - 1)
 
 
 def blocks_of(keys: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,5 @@
 """Filling in what was not observed."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from harmonium.exponential_family.chunks import batch_length, map_chunks
+from harmonium.exponential_family.compiled import batched
 from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import sample_many
 from harmonium.exponential_family.partial import (
@@ -66,15 +66,19 @@ def impute(
     if single:
         xs, observed = _as_batch(xs), _as_batch(observed)
     if key is not None:
-        filled = _draw(model, params, xs, observed, key, shape)
-        return jax.tree.map(lambda leaf: leaf.take(0, len(shape)), filled) if single else filled
+        rows = model.data_man.check_form(xs, like=params)
+        masks = check_masks(model.data_man, observed, batch_length(rows))
+        drawn = _draw(model, params, (rows, masks), key, shape)
+        if single:
+            return jax.tree.map(lambda leaf: leaf[0], drawn)
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, len(shape)), drawn)
     if shape != ():
         raise ValueError(f"expectations have no shape, got {shape}. Pass a key to draw instead.")
     filled = _expect(model, params, group_observations(model, xs, observed, params))
     return jax.tree.map(lambda leaf: leaf[0], filled) if single else filled
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@batched
 def _expect(model: Conjugated, params: Natural, xs: GroupedObservations) -> Any:
     def complete(row: Any, mask: Any) -> Any:
         def evidence(observable: Natural) -> Array:
@@ -93,19 +97,13 @@ def _expect(model: Conjugated, params: Natural, xs: GroupedObservations) -> Any:
     return xs.gather(map_chunks(lambda chunk: over_blocks(*chunk), (xs.xs, xs.observed), size))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 5))
+@batched
 def _draw(
-    model: Conjugated,
-    params: Natural,
-    xs: Any,
-    observed: Any,
-    key: PRNGKeyArray,
-    shape: tuple[int, ...],
+    model: Conjugated, params: Natural, xs: Any, key: PRNGKeyArray, shape: tuple[int, ...]
 ) -> Any:
-    family: Any = model.data_man
-    xs = family.check_form(xs, like=params)
+    """Draws for N observations and their masks, with axes (N, *shape, ...)."""
+    xs, observed = xs
     length = batch_length(xs)
-    observed = check_masks(family, observed, length)
 
     def complete(row: Any, mask: Any, key: PRNGKeyArray) -> Any:
         hidden = jax.tree.map(lambda form: jnp.zeros(form.shape, form.dtype), model.mask)
@@ -117,7 +115,8 @@ def _draw(
         rows = xs, observed, jax.random.split(key, length)
         return map_chunks(lambda chunk: jax.vmap(complete)(*chunk), rows, ROWS_AT_ONCE)
 
-    return sample_many(fill_all, key, shape, max(1, ROWS_AT_ONCE // length))
+    draws = sample_many(fill_all, key, shape, max(1, ROWS_AT_ONCE // length))
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, len(shape), 0), draws)
 
 
 def _completed(model: Conjugated, data: Any, other: Any) -> Any:

@@ -1,0 +1,206 @@
+"""Compiled programs where users call: one for each form of the arguments, whatever N is.
+
+Each operation that runs by itself is compiled by itself, for each new shape of its arguments. What
+is called outside of compiled functions therefore is one program, and batches are padded to few
+lengths, so that another number of observations finds the program of the last.
+"""
+
+import contextvars
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax._src import core  # JAX says nowhere else whether a function is being traced
+from jaxtyping import Array, Bool
+
+# Arguments with these annotations are part of the program; all others are data.
+STATIC = (int, bool, str, tuple[int, ...])
+# Up to here batches are padded to powers of two; longer ones by at most a sixteenth.
+COARSE = 1024
+FINE = 16
+
+
+def padded_length(length: int) -> int:
+    """The length to which a batch is padded: one of few, at most a sixteenth longer if it is long.
+
+    Chunks of a padded batch have few lengths, too.
+    """
+    above = 1 << max(0, length - 1).bit_length()
+    step = above if above <= COARSE else above // (2 * FINE)
+    return -(-length // step) * step
+
+
+def is_traced() -> bool:
+    """Whether the caller is being traced: by `jax.jit`, `jax.vmap`, `jax.grad` and so on."""
+    return not core.trace_state_clean()
+
+
+class _Flags(NamedTuple):
+    """The checks of a program: whether they hold, and what to say where they don't."""
+
+    trace: Any
+    valid: list[Bool[Array, ""]]
+    messages: list[str]
+
+
+_flags: contextvars.ContextVar[_Flags | None] = contextvars.ContextVar("flags", default=None)
+
+
+def add_flag(valid: Bool[Array, ""], message: str) -> bool:
+    """Leaves a check to the program that is being traced, which raises after it has run.
+
+    Not where its value is part of a loop or a map within: these know of no values but their own.
+    """
+    flags = _flags.get()
+    if flags is None or core.trace_ctx.trace is not flags.trace:
+        return False
+    flags.valid.append(valid)
+    flags.messages.append(message)
+    return True
+
+
+class _Outcome(eqx.Module):
+    value: Any
+    valid: Bool[Array, " checks"]
+    messages: tuple[str, ...] = eqx.field(static=True)
+
+
+class _Layout(NamedTuple):
+    """All of a call that is no array."""
+
+    function: Callable
+    static: tuple[tuple[str, Any], ...]
+    structure: Any
+    others: tuple[Any, ...]
+
+
+def compiled(function: Callable) -> Callable:
+    """A function that is one program when it is called outside of compiled functions.
+
+    Nothing changes where it is traced. Arguments annotated as integers, truth values, text or
+    shapes are part of the program.
+
+    **Raises:** what `require` raises, as `ValueError`.
+    """
+    bind = _binder(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_traced():
+            return function(*args, **kwargs)
+        return _run(function, *bind(*args, **kwargs))
+
+    return call
+
+
+def batched(function: Callable) -> Callable:
+    """A function of a batch `xs` that is one program for many lengths of the batch.
+
+    As `compiled`, with the batch padded by repetitions of its last observation. The result has a
+    row for each observation, unless the function takes `weights`, which are zero for repetitions.
+    """
+    bind, weighted = _binder(function), "weights" in inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_traced():
+            return function(*args, **kwargs)
+        fixed, given = bind(*args, **kwargs)
+        length, given = _padded(given, weighted)
+        value = _run(function, fixed, given)
+        if weighted:
+            return value
+        return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[:length]), value)
+
+    return call
+
+
+def _binder(function: Callable) -> Callable:
+    """What tells the arguments of a call that are part of the program from those that are data."""
+    signature = inspect.signature(function)
+    static = {name for name, own in signature.parameters.items() if own.annotation in STATIC}
+
+    def bind(*args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        pairs = bound.arguments.items()
+        fixed = tuple((name, value) for name, value in pairs if name in static)
+        return fixed, {name: _as_data(value) for name, value in pairs if name not in static}
+
+    return bind
+
+
+def _run(function: Callable, fixed: tuple, given: dict[str, Any]) -> Any:
+    leaves, structure = jax.tree.flatten(given)
+    arrays = [leaf if _is_data(leaf) else None for leaf in leaves]
+    others = tuple(None if _is_data(leaf) else leaf for leaf in leaves)
+    outcome = _program(_Layout(function, fixed, structure, others), arrays)
+    if outcome.messages:
+        held = np.asarray(outcome.valid)
+        if not held.all():
+            raise ValueError(outcome.messages[int(np.argmin(held))])
+    return outcome.value
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _program(layout: _Layout, arrays: list[Any]) -> _Outcome:
+    pairs = zip(arrays, layout.others, strict=True)
+    given = layout.structure.unflatten([a if a is not None else b for a, b in pairs])
+    flags = _Flags(core.trace_ctx.trace, [], [])
+    token = _flags.set(flags)
+    try:
+        value = layout.function(**dict(layout.static), **given)
+    finally:
+        _flags.reset(token)
+    valid = jnp.stack(flags.valid) if flags.valid else jnp.ones(0, bool)
+    return _Outcome(value, valid, tuple(flags.messages))
+
+
+def _is_data(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int | complex)
+
+
+def _as_data(value: Any) -> Any:
+    """Lists of numbers, and tables, as NumPy arrays; all else as it is."""
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(map(_as_data, value))
+    is_table = hasattr(value, "__array__") and not _is_data(value)
+    if isinstance(value, list) or is_table:
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of several lengths, which the function may understand
+            return value
+        return array if array.dtype.kind in "biuf" else value
+    return value
+
+
+def _padded(given: dict[str, Any], weighted: bool) -> tuple[int, dict[str, Any]]:
+    """The arguments with their batch padded, and how long it was."""
+    xs = given["xs"]
+    if hasattr(xs, "pad"):
+        length = len(xs)
+        xs = xs.pad(padded_length(length))
+    else:
+        length = len(jax.tree.leaves(xs)[0])
+        size = padded_length(length)
+        if size != length:
+            xs = jax.tree.map(lambda leaf: repeat_last(leaf, size), xs)
+    if weighted:
+        weights = given["weights"]
+        weights = np.ones(length) if weights is None else np.asarray(weights)
+        if weights.shape != (length,):
+            return length, given  # which the function refuses
+        weights = np.concatenate([weights, np.zeros(padded_length(length) - length)])
+        given = given | {"weights": weights}
+    return length, given | {"xs": xs}
+
+
+def repeat_last(leaf: Any, size: int) -> np.ndarray:
+    """An array whose last row is repeated until there are so many."""
+    leaf = np.asarray(leaf)
+    return np.concatenate([leaf, np.broadcast_to(leaf[-1:], (size - len(leaf), *leaf.shape[1:]))])
