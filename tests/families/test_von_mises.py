@@ -153,7 +153,9 @@ def test_starts_are_valid(getkey):
     ends = [np.pi] * 3 + [-np.pi] * 4
     samples = [[0.0], [2.0] * 7, ends, spread, [1e-300] * 4 + [0.1] * 3]
     univariate.assert_starts(VON_MISES, getkey(), samples)
-    narrow = 2 + 0.01 * np.random.default_rng(0).normal(size=50)
+    narrow = VON_MISES.average_sufficient_statistic(
+        2 + 0.01 * np.random.default_rng(0).normal(size=50)
+    )
     mean = lambda key: VON_MISES.mean(VON_MISES.start_near(key, narrow))  # noqa: E731
     means = compute(jax.vmap(mean), jax.random.split(getkey(), 50))
     assert np.all(np.abs(means - 2) < 0.4)

@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool
 
-from harmonium.exponential_family.compiled import add_flag, batched
+from harmonium.exponential_family.compiled import add_flag, batched, is_traced
 
 _raises = contextvars.ContextVar("raises", default=True)
 
@@ -101,22 +101,23 @@ def probability(value: Any, name: str) -> Array:
     return require(number, (number > 0) & (number < 1), f"{name} must be between 0 and 1.")
 
 
-def check_weights(weights: Any, length: int, dtype: Any) -> Array:
+def check_weights(weights: Any, length: int, dtype: Any) -> Array | np.ndarray:
     """Observation weights, normalised to sum to one; equal ones for `None`.
 
     **Raises:** an error if the weights have another length than the batch, are negative or not
     finite, or sum to zero.
     """
+    library: Any = jnp if is_traced() or isinstance(weights, jax.Array) else np
     if weights is None:
-        return jnp.full(length, 1 / length, dtype)
+        return library.full(length, 1 / length, dtype)
     if np.shape(weights) != (length,):
         raise ValueError(
             f"expected one weight for each of {length} observations, got an array of shape "
             f"{np.shape(weights)}."
         )
-    weights = jnp.asarray(weights, dtype)
-    total = jnp.sum(weights)
-    valid = jnp.all(weights >= 0) & jnp.isfinite(total) & (total > 0)
+    weights = library.asarray(weights, dtype)
+    total = library.sum(weights)
+    valid = library.all(weights >= 0) & library.isfinite(total) & (total > 0)
     weights = require(
         weights,
         valid,

@@ -181,26 +181,33 @@ def _as_data(value: Any) -> Any:
 
 def _padded(given: dict[str, Any], weighted: bool) -> tuple[int, dict[str, Any]]:
     """The arguments with their batch padded, and how long it was."""
-    xs = given["xs"]
+    xs, weights = given["xs"], given.get("weights")
+    length = len(xs) if hasattr(xs, "pad") else len(jax.tree.leaves(xs)[0])
+    if weights is None:
+        weights = np.ones(length)
+    elif np.shape(weights) != (length,):
+        return length, given  # which the function refuses
+    xs, weights = pad_rows(xs, weights)
+    return length, given | ({"xs": xs, "weights": weights} if weighted else {"xs": xs})
+
+
+def pad_rows(xs: Any, weights: Any) -> tuple[Any, Any]:
+    """A batch and its weights, padded with repetitions of weight zero; as they are if traced."""
+    if is_traced():
+        return xs, weights
+    length = len(weights)
+    size = padded_length(length)
     if hasattr(xs, "pad"):
-        length = len(xs)
-        xs = xs.pad(padded_length(length))
+        xs = xs.pad(size)
     else:
-        length = len(jax.tree.leaves(xs)[0])
-        size = padded_length(length)
-        if size != length:
-            xs = jax.tree.map(lambda leaf: repeat_last(leaf, size), xs)
-    if weighted:
-        weights = given["weights"]
-        weights = np.ones(length) if weights is None else np.asarray(weights)
-        if weights.shape != (length,):
-            return length, given  # which the function refuses
-        weights = np.concatenate([weights, np.zeros(padded_length(length) - length)])
-        given = given | {"weights": weights}
-    return length, given | {"xs": xs}
+        xs = jax.tree.map(lambda leaf: repeat_last(leaf, size), xs)
+    weights = np.asarray(weights)
+    return jax.device_put((xs, np.concatenate([weights, np.zeros(size - length, weights.dtype)])))
 
 
 def repeat_last(leaf: Any, size: int) -> np.ndarray:
     """An array whose last row is repeated until there are so many."""
     leaf = np.asarray(leaf)
+    if len(leaf) == size:
+        return leaf
     return np.concatenate([leaf, np.broadcast_to(leaf[-1:], (size - len(leaf), *leaf.shape[1:]))])

@@ -57,10 +57,11 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         inside, typical = self.in_support(x), self.typical_observation
         return jax.tree.map(lambda a, b: jnp.where(inside, a, jnp.asarray(b, a.dtype)), x, typical)
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        """A random natural point of about the location and scale of a sample; a hook.
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
+        """A random natural point of about the location and scale of an average statistic; a hook.
 
-        By default `initialize`, which suits families of bounded observations.
+        The average may be on the boundary of the mean domain. By default `initialize`, which suits
+        families of bounded observations.
         """
         return self.initialize(key)
 
@@ -73,7 +74,7 @@ class VectorFamily(VectorManifold, Differentiable, Generative):
         """
         xs = self.check_data(xs)
         average = self.average_sufficient_statistic(xs)
-        return self.to_natural(average * 0.9 + self.to_mean(self.start_near(key, xs)) * 0.1)
+        return self.to_natural(average * 0.9 + self.to_mean(self.start_near(key, average)) * 0.1)
 
 
 @placeholder.register
@@ -167,11 +168,11 @@ class Positive(Real, VectorFamily):
         return self.to_natural(point)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
-        return self.start_near(key, jnp.ones(1))
+        return self.start_near(key, self.sufficient_statistic(1.0))
 
     @abstractmethod
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        """A random natural point of about the location of a sample."""
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
+        """A random natural point of about the location of an average statistic."""
 
 
 class Rate(Real, VectorFamily):
@@ -204,10 +205,10 @@ class Rate(Real, VectorFamily):
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,))))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A point around that of the average statistic; for constants, of unit scale."""
-        average = self.average_sufficient_statistic(xs).values
-        scale = jnp.where(average > 0, average, jnp.ones_like(average))
+        values = average.values
+        scale = jnp.where(values > 0, values, jnp.ones_like(values))
         return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,), scale.dtype)) / scale)
 
 

@@ -124,12 +124,12 @@ class CoMPoisson(Univariate, VectorFamily):
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         """A mode and a dispersion around one."""
-        return self.start_near(key, jnp.ones(1, int))
+        return self.start_near(key, self.sufficient_statistic(1))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A mode around the average count, and a dispersion around one."""
-        noise = jax.random.normal(key, (2,)) / 2
-        level = jnp.log(jnp.mean(jnp.asarray(xs, float)) + 0.1)
+        level = jnp.log(average.values[0] + 0.1)
+        noise = jax.random.normal(key, (2,), level.dtype) / 2
         dispersion = jnp.maximum(jnp.exp(noise[1]), LEAST_DISPERSION)
         return self.unravel(jnp.stack([dispersion * (level + noise[0]), -dispersion]))
 
@@ -137,7 +137,7 @@ class CoMPoisson(Univariate, VectorFamily):
         """As for other families, but approximately, so that any dispersion will do."""
         xs = self.check_data(xs)
         average = self.average_sufficient_statistic(xs)
-        return self.natural_start(average * 0.9 + self.to_mean(self.start_near(key, xs)) * 0.1)
+        return self.natural_start(average * 0.9 + self.to_mean(self.start_near(key, average)) * 0.1)
 
     def from_mode_dispersion(self, mode: Any, dispersion: Any) -> Natural:
         r"""The natural point with this mode parameter and dispersion.

@@ -61,11 +61,11 @@ class Gamma(Positive):
         log_draw = jax.random.loggamma(key, self.shape(point)) - jnp.log(self.rate(point))
         return representable(jnp.exp(log_draw))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A shape around two and a mean around that of the sample."""
-        xs = self.check_form(xs)
-        shape, level = jnp.exp(0.5 * jax.random.normal(key, (2,), xs.dtype))
-        return self.unravel(jnp.stack([2 * shape, -2 * shape / (level * moderate(jnp.mean(xs)))]))
+        values = average.values
+        shape, level = jnp.exp(0.5 * jax.random.normal(key, (2,), values.dtype))
+        return self.unravel(jnp.stack([2 * shape, -2 * shape / (level * moderate(values[1]))]))
 
     def from_shape_rate(self, shape: Any, rate: Any) -> Natural:
         """The natural point with this shape and this rate, positive numbers."""

@@ -54,10 +54,10 @@ class Geometric(Count):
         """About three trials."""
         return self.unravel(-jnp.exp(0.5 * jax.random.normal(key, (1,)) - 1))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A probability around that of the average number of trials."""
-        average = jnp.mean(jnp.asarray(xs, float)) + 0.1
-        odds = (average - 1) * jnp.exp(0.5 * jax.random.normal(key, (1,)))
+        failures = average.values - 0.9
+        odds = failures * jnp.exp(0.5 * jax.random.normal(key, (1,), failures.dtype))
         return self.unravel(-jnp.log1p(1 / odds))
 
     def from_probability(self, probability_of_success: Any) -> Natural:

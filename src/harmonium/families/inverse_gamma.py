@@ -57,11 +57,11 @@ class InverseGamma(Positive):
         log_draw = jnp.log(self.scale(point)) - jax.random.loggamma(key, self.shape(point))
         return representable(jnp.exp(log_draw))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A shape around two and a harmonic mean around that of the sample."""
-        xs = self.check_form(xs)
-        shape, level = jnp.exp(0.5 * jax.random.normal(key, (2,), xs.dtype))
-        scale = 2 * shape * level * moderate(1 / jnp.mean(1 / xs))
+        values = average.values
+        shape, level = jnp.exp(0.5 * jax.random.normal(key, (2,), values.dtype))
+        scale = 2 * shape * level * moderate(1 / values[1])
         return self.unravel(jnp.stack([-2 * shape, -scale]))
 
     def from_shape_scale(self, shape: Any, scale: Any) -> Natural:

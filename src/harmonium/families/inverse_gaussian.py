@@ -74,11 +74,11 @@ class InverseGaussian(Positive):
         is_small = uniform * (1 + large_root) <= large_root
         return representable(mean * jnp.where(is_small, 1 / large_root, large_root))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A mean around that of the sample, and a shape around twice that."""
-        xs = self.check_form(xs)
-        level, shape = jnp.exp(0.5 * jax.random.normal(key, (2,), xs.dtype))
-        mean = level * moderate(jnp.mean(xs))
+        values = average.values
+        level, shape = jnp.exp(0.5 * jax.random.normal(key, (2,), values.dtype))
+        mean = level * moderate(values[0])
         return self._point(mean, 2 * shape * mean)
 
     def from_mean_shape(self, mean: Any, shape: Any) -> Natural:

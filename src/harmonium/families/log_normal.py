@@ -57,16 +57,16 @@ class LogNormal(Positive):
         noise = jax.random.normal(key, (), point.values.dtype)
         return representable(jnp.exp(self.mu(point) + self.sigma(point) * noise))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         r"""A median and a $\sigma$ around those of the sample; for constants, $\sigma$ around one.
 
         So it is for samples whose spread is lost in the rounding of $E[(\log x)^2]$.
         """
-        logs = jnp.log(self.check_form(xs))
-        mu, square = jnp.mean(logs), jnp.var(logs)
-        lost = 1e3 * jnp.finfo(logs.dtype).eps * (1 + mu**2)
+        mu, second = average.values
+        square = second - mu**2
+        lost = 1e3 * jnp.finfo(mu.dtype).eps * (1 + mu**2)
         square = jnp.where(square > lost, square, jnp.ones_like(square))
-        shift, level = jax.random.normal(key, (2,), logs.dtype)
+        shift, level = jax.random.normal(key, (2,), mu.dtype)
         return self._point(mu + 0.5 * jnp.sqrt(square) * shift, square * jnp.exp(level))
 
     def from_mu_sigma(self, mu: Any, sigma: Any) -> Natural:

@@ -68,10 +68,10 @@ class NegativeBinomial(Count):
         """About as many successes as failures."""
         return self.unravel(jax.nn.log_sigmoid(jax.random.normal(key, (1,))))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A probability around that of the average count."""
-        average = jnp.mean(jnp.asarray(xs, float)) + 0.1
-        level = average * jnp.exp(0.5 * jax.random.normal(key, (1,)))
+        count = average.values + 0.1
+        level = count * jnp.exp(0.5 * jax.random.normal(key, (1,), count.dtype))
         return self.unravel(-jnp.log1p(self.n_failures / level))
 
     def from_probability(self, probability_of_success: Any) -> Natural:

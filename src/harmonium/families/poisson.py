@@ -50,10 +50,10 @@ class Poisson(Count):
         """A rate around one."""
         return self.unravel(jax.random.normal(key, (1,)))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A rate around the average count."""
-        level = jnp.log(jnp.mean(jnp.asarray(xs, float)) + 0.1)
-        return self.unravel(level + 0.5 * jax.random.normal(key, (1,)))
+        level = jnp.log(average.values + 0.1)
+        return self.unravel(level + 0.5 * jax.random.normal(key, (1,), level.dtype))
 
     def from_rate(self, rate: Any) -> Natural:
         r"""The natural point with this rate $\mu$, a positive number."""

@@ -81,10 +81,9 @@ class VonMises(Real, VectorFamily):
         """Any mean direction, with a concentration around one."""
         return self.unravel(jax.random.normal(key, (2,)))
 
-    def start_near(self, key: PRNGKeyArray, xs: Any) -> Natural:
+    def start_near(self, key: PRNGKeyArray, average: Mean) -> Natural:
         """A mean direction within the sample, with a concentration around that of the sample."""
-        average = jnp.mean(jax.vmap(self.statistic)(self.check_form(xs)), axis=0)
-        values = _to_natural(0.999 * average)
+        values = _to_natural(0.999 * average.values)
         length = jnp.sqrt(jnp.sum(values**2) + 1)
         noise = jax.random.normal(key, (2,), values.dtype) * jnp.sqrt(length)
         return self.unravel(values + noise)

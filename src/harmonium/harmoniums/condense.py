@@ -7,10 +7,11 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.compiled import batched
 from harmonium.exponential_family.form import float_dtype
 
 
-def condense(model: Any, xs: Any, weights: Any = None) -> tuple[Any, Float[Array, " m"]]:
+def condense(model: Any, xs: Any, weights: Any = None) -> tuple[Any, Any]:
     """A smaller weighted sample with the same average log density for every parameter.
 
     Jointly Gaussian models depend on the data through two moments only, which 2D
@@ -32,6 +33,7 @@ def condense(model: Any, xs: Any, weights: Any = None) -> tuple[Any, Float[Array
     return two_moment_sample(xs, weights)
 
 
+@batched
 def two_moment_sample(
     xs: Float[Array, "n d"], weights: Float[Array, " n"]
 ) -> tuple[Float[Array, "2*d d"], Float[Array, " 2*d"]]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import invalid_as_nan
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.compiled import is_traced, padded_length
 from harmonium.harmoniums.grouped import (
     GroupedObservations,
     block_length,
@@ -163,9 +164,7 @@ def take_rows(devices: Devices | None, xs: Any, rows: Array) -> Any:
     return devices.map(local, xs, PartitionSpec())
 
 
-def take_sample(
-    devices: Devices | None, xs: Any, weights: Float[Array, " n"], size: int
-) -> tuple[Any, Float[Array, " m"]]:
+def take_sample(devices: Devices | None, xs: Any, weights: Any, size: int) -> tuple[Any, Any]:
     """A sample of at most `size` observations in the order of the data, which all devices get.
 
     It is the data themselves, if they are no more. Otherwise observations are drawn in proportion
@@ -181,7 +180,32 @@ def take_sample(
 
     **Returns:** the sample, and its weights, which sum to one, as ordinary arrays.
     """
-    return localized(_sample(devices, xs, weights, size))
+    if devices is not None or is_traced():
+        return localized(_sample(devices, xs, weights, size))
+    if len(weights) <= size:
+        return xs, weights
+    jitter = np.random.default_rng(0).random(size)
+    rows = _rows_evenly(np.asarray(weights), (np.arange(size) + jitter) / size)
+    sample = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], xs)
+    return sample, np.full(size, 1 / size, weights.dtype)
+
+
+def repeat_evenly(xs: Any, weights: Any) -> Any:
+    """As many observations as a padded batch has, each about as often as its weight says.
+
+    What starts are made from, as they look at single observations; all as they are if traced.
+    """
+    size = padded_length(len(weights))
+    if is_traced() or size == len(weights):
+        return xs
+    rows = _rows_evenly(np.asarray(weights), (np.arange(size) + 0.5) / size)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], xs)
+
+
+def _rows_evenly(weights: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Where cumulated weights first exceed thresholds."""
+    ends = np.cumsum(weights, dtype=float)
+    return np.minimum(np.searchsorted(ends / ends[-1], thresholds, side="right"), len(ends) - 1)
 
 
 @eqx.filter_jit

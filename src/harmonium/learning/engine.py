@@ -150,16 +150,16 @@ def run_fit(
     - `checkpoint`: from which the run goes on if there is one, and which is written now and then
         and at the end.
     """
-    limit = jnp.asarray(tolerance, problem.base_measure.dtype)
+    limit = np.asarray(tolerance, problem.base_measure.dtype)
     run = _begin(method, problem, starts, max_steps)
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return take_steps(method, problem, run, jnp.asarray(max_steps), limit)
+        return take_steps(method, problem, run, np.asarray(max_steps), limit)
     if checkpoint is not None:
         run = _resume(checkpoint, localized(run), limit)
     run = everywhere(problem.devices, run)
-    n_steps = int(jnp.max(run.n_steps))
-    until = int(jnp.min(jnp.where(run.code == Result.RUNNING, run.n_steps, max_steps)))
+    n_steps, going = _progress(run)
+    until = int(np.min(np.where(going, np.asarray(localized(run.n_steps)), max_steps)))
     disable, delay = (None, 1.0) if progress is None else (not progress, 0.0)
     settings: Any = {"total": max_steps, "initial": n_steps, "unit": "step"}
     with (
@@ -167,10 +167,10 @@ def run_fit(
         _interruptible(lambda: n_steps > 0),
     ):
         chunk = 1 if one_by_one else FIRST_CHUNK
-        while until < max_steps and bool(jnp.any(run.code == Result.RUNNING)):
+        while until < max_steps and going.any():
             until = min(max_steps, until + chunk)
             started = time.perf_counter()
-            run = take_steps(method, problem, run, jnp.asarray(until), limit)
+            run = take_steps(method, problem, run, np.asarray(until), limit)
             run = jax.block_until_ready(run)
             took = time.perf_counter() - started
             if problem.devices is not None:  # whose processes have to take the same steps
@@ -178,7 +178,7 @@ def run_fit(
             if not one_by_one and (chunk > FIRST_CHUNK or took < SECONDS_A_CHUNK):
                 ratio = SECONDS_A_CHUNK / max(took, 1e-9)
                 chunk = max(1, int(chunk * min(8, ratio)))
-            n_steps = int(jnp.max(run.n_steps))
+            n_steps, going = _progress(run)
             bar.set_postfix_str(report(localized(run)), refresh=False)
             bar.update(n_steps - bar.n)
             if checkpoint is not None and checkpoint.is_due:
@@ -186,8 +186,15 @@ def run_fit(
     run = localized(run)
     if checkpoint is not None:
         checkpoint.save(_state(run, limit))
-    code = jnp.where(run.code == Result.RUNNING, int(Result.INTERRUPTED), run.code)
-    return eqx.tree_at(lambda r: r.code, run, code)
+    code = np.asarray(run.code)
+    code = np.where(going, int(Result.INTERRUPTED), code).astype(code.dtype)
+    return eqx.tree_at(lambda r: r.code, run, jax.device_put(code))
+
+
+def _progress(run: Run) -> tuple[int, np.ndarray]:
+    """How many steps were taken, and which starts go on."""
+    code, n_steps = map(np.asarray, localized((run.code, run.n_steps)))
+    return int(n_steps.max()), code == Result.RUNNING
 
 
 def _state(run: Run, tolerance: Array) -> Any:

@@ -7,17 +7,19 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
+from harmonium.exponential_family.compiled import is_traced, pad_rows
 from harmonium.exponential_family.form import float_dtype
-from harmonium.exponential_family.partial import mask_out
 from harmonium.geometry.point import Natural, Point, stack_points
 from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
+from harmonium.harmoniums.grouped import mask_rows
 from harmonium.harmoniums.labelled import Labelled
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
@@ -25,6 +27,7 @@ from harmonium.learning.devices import (
     Devices,
     group_by_device,
     localized,
+    repeat_evenly,
     spread_data,
     take_sample,
 )
@@ -169,24 +172,28 @@ def fit(
     data, observed = mark_missing(model, data, observed, missing)
     checked = check_marked(family, data, observed)
     length, dtype = batch_length(checked), float_dtype(checked)
+    if devices is None and not is_traced() and weights is not None:
+        weights = np.asarray(weights)
     shares = check_weights(weights, length, dtype)
-    total = jnp.asarray(length if weights is None else jnp.sum(jnp.asarray(weights)), dtype)
+    total = np.asarray(length, dtype) if weights is None else weights.sum().astype(dtype)
     numbers = as_numbers(data, checked) if devices is None else checked
     scaling = standardization(family, numbers, observed, shares) if scale else None
     scaling = without_labels(model, scaling)
+    volume = (shares * log_volumes(scaling, observed, numbers)).sum().astype(dtype)
     xs = _as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
-        xs = jax.vmap(lambda x, mask: mask_out(family, x, mask))(xs, observed)
-    volumes = jnp.asarray(log_volumes(scaling, observed, xs), dtype)
-    volume = jnp.sum(shares * volumes)
+        xs, _ = mask_rows(family, (xs, observed))
     ceiling = density_ceiling(scaling, xs, dtype)
     scaling, volume, total = localized((_as_arrays(scaling, dtype), volume, total))
-    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
-    sample, sample_shares = take_sample(devices, xs, shares, sample_size(family, batch_size))
-    starting = _starting_points(model, origin, scaling, sample, dtype)
-    prior = _standard_prior(model, prior, scaling, sample, sample_shares, total)
+    sample = take_sample(devices, xs, shares, sample_size(family, batch_size))
+    starting = _starting_points(model, origin, scaling, repeat_evenly(*sample), dtype)
+    sample = pad_rows(*sample)
+    prior = _standard_prior(model, prior, scaling, *sample, total)
     if trials > 1:
-        starting = best_candidates(model, starting, trials, sample, sample_shares, prior)
+        starting = best_candidates(model, starting, trials, *sample, prior)
+    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
+    if devices is None:
+        rows, row_shares = pad_rows(rows, row_shares)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
     if isinstance(model, Labelled) and observed is not None and starts is None:
         starting = start_from_labels(problem, starting, known_rows(observed))
@@ -274,7 +281,8 @@ def _reporter(
     """What tells a user about steps, and the progress bar what to show."""
 
     def report(run: Run) -> str:
-        best, n_steps = float(jnp.nanmax(run.value) - volume), int(jnp.max(run.n_steps))
+        best = float(np.nanmax(np.asarray(run.value)) - np.asarray(volume))
+        n_steps = int(np.max(np.asarray(run.n_steps)))
         if settings.callback is not None:
             settings.callback(n_steps, best)
         if settings.monitor is not None:
@@ -341,9 +349,10 @@ def _reduced(
 
 
 def _as_arrays(xs: Any, dtype: Any) -> Any:
-    def convert(leaf: Any) -> Array:
-        array = jnp.asarray(leaf)
-        return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    def convert(leaf: Any) -> Any:
+        array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        real = jnp.issubdtype(array.dtype, jnp.floating)
+        return array.astype(dtype) if real and array.dtype != dtype else array
 
     return jax.tree.map(convert, xs)
 
@@ -406,7 +415,14 @@ def _check_starts(
         n_starts = 1 if _has_one_optimum(model) else 4
     if n_starts < 1:
         raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
-    return jax.random.split(key, n_starts * n_candidates)
+    return _Draws(key, n_starts * n_candidates)
+
+
+class _Draws(NamedTuple):
+    """So many random starts."""
+
+    key: Any
+    count: int
 
 
 @eqx.filter_jit
@@ -415,5 +431,6 @@ def _starting_points(model: Any, origin: Any, scaling: Scaling, xs: Any, dtype: 
     if isinstance(origin, Point):
         origin = _as_arrays(origin, dtype)
         return jax.vmap(lambda start: push_into(scaling, model, start))(origin)
-    starts = jax.vmap(lambda key: model.initialize_from_sample(key, xs))(origin)
+    keys = jax.random.split(origin.key, origin.count)
+    starts = jax.vmap(lambda key: model.initialize_from_sample(key, xs))(keys)
     return _as_arrays(starts, dtype)

@@ -4,11 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.partial import check_masks, mask_out
+from harmonium.exponential_family.partial import check_masks
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.grouped import GroupedObservations
+from harmonium.harmoniums.grouped import GroupedObservations, mask_rows
 
 
 def mark_missing(model: Any, data: Any, observed: Any, missing: str) -> tuple[Any, Any]:
@@ -32,7 +34,7 @@ def mark_missing(model: Any, data: Any, observed: Any, missing: str) -> tuple[An
             f"{family.mask} as `observed`."
         )
     parts = jax.tree.structure(family.observation).flatten_up_to(data)
-    seen = [~jnp.isnan(jnp.asarray(part)) for part in parts]
+    seen = [~(jnp if isinstance(part, Tracer) else np).isnan(part) for part in parts]
     return data, jax.tree.structure(family.mask).unflatten(seen)
 
 
@@ -42,5 +44,4 @@ def check_marked(family: Any, data: Any, observed: Any) -> Any:
         return family.check_data(data)
     xs = family.check_form(data)
     masks = check_masks(family, observed, batch_length(xs))
-    xs = jax.vmap(lambda x, mask: mask_out(family, x, mask))(xs, masks)
-    return family.check_data(xs)
+    return family.check_data(mask_rows(family, (xs, masks))[0])

@@ -24,6 +24,8 @@ WEIGHT_A_COMPONENT = 0.1
 # How much of the covariance of pseudo-observations is that of independent columns, which keeps it
 # from being singular.
 INDEPENDENT = 1e-3
+# How much of pseudo-observations of other families is typical, which keeps them in the mean domain.
+TYPICAL = 0.1
 
 
 def default_prior(
@@ -61,7 +63,7 @@ def pseudo_observations(
     - `weight`: as how many observations they count.
     - `weights`: (N,), of the observations; equal ones by default.
     """
-    return ConjugatePrior(model.to_mean(_like(model, xs, weights)), weight)
+    return ConjugatePrior(_average(model, xs, weights), weight)
 
 
 def count_components(model: Any) -> int:
@@ -75,23 +77,33 @@ def count_components(model: Any) -> int:
     return count_components(model.prr_man) if isinstance(model, Conjugated) else 1
 
 
-def _like(family: Any, xs: Any, weights: Any) -> Natural:
-    """The distribution of the data, as far as the family can tell and never singular."""
+def _average(family: Any, xs: Any, weights: Any) -> Mean:
+    """The statistics of the data, as far as the family can tell, inside the mean domain."""
     match family:
         case Product():
             pairs = zip(family.parts, xs, strict=True)
-            return _join(family, [_like(part, own, weights) for part, own in pairs])
+            parts = tuple(_average(part, own, weights) for part, own in pairs)
+            return ProductPoint(parts, family, Coordinates.MEAN)
+        case Replicated():
+            replicas = jax.vmap(lambda own: _average(family.family, own, weights), 1)(xs)
+            return ReplicatedPoint(replicas, family, Coordinates.MEAN)
         case Labelled():
-            return family.wrap(_like(family.hrm_man, xs[0], weights))
+            return family.wrap(_average(family.hrm_man, xs[0], weights))
+        case Mixture():
+            own, k = _average(family.obs_man, xs, weights), family.n_components
+            sums = jax.tree.map(lambda leaf: jnp.stack([leaf / k] * k), own)
+            return family.from_component_sums(sums, jnp.full(k, 1 / k, float_dtype(own)))
         case Conjugated():
-            return _unstructured(family, _like(family.obs_man, xs, weights))
-        case Normal():
-            average = family.average_sufficient_statistic(xs, weights)
-            shares = check_weights(weights, len(xs), xs.dtype)
-            variances = shares @ (xs - average.location[None]) ** 2
-            independent = _independent_columns(family, average.location, variances)
-            return family.to_natural(average * (1 - INDEPENDENT) + independent * INDEPENDENT)
-    return family.initialize_from_sample(jax.random.key(0), xs)
+            observable = family.obs_man.to_natural(_average(family.obs_man, xs, weights))
+            return family.to_mean(_unstructured(family, observable))
+    average = family.average_sufficient_statistic(xs, weights)
+    if isinstance(family, Normal):
+        shares = check_weights(weights, len(xs), xs.dtype)
+        variances = shares @ (xs - average.location[None]) ** 2
+        independent = _independent_columns(family, average.location, variances)
+        return average * (1 - INDEPENDENT) + independent * INDEPENDENT
+    near = family.to_mean(family.start_near(jax.random.key(0), average))
+    return average * (1 - TYPICAL) + near * TYPICAL
 
 
 def _independent_columns(family: Normal, mean: Array, variances: Array) -> Mean:

@@ -116,9 +116,10 @@ def log_volumes(scaling: Scaling, observed: Any, xs: Any) -> Any:
         return sum((log_volumes(*triple) for triple in triples), 0.0)
     if scaling is None or scaling.scale is None:
         return 0.0
-    shown = jnp.ones(xs.shape, bool) if observed is None else observed
-    logs = jnp.broadcast_to(jnp.log(jnp.asarray(scaling.scale)), xs.shape)
-    return jnp.sum(jnp.where(shown, logs, 0), axis=1)
+    library: Any = jnp if isinstance(xs, jax.Array) else np
+    shown = library.ones(xs.shape, bool) if observed is None else library.asarray(observed)
+    logs = library.broadcast_to(library.log(library.asarray(scaling.scale)), xs.shape)
+    return library.sum(library.where(shown, logs, 0), axis=1)
 
 
 def density_ceiling(scaling: Scaling, xs: Any, dtype: Any) -> float:
@@ -165,7 +166,7 @@ def as_numbers(xs: Any, like: Any) -> Any:
     arrays = [np.asarray(leaf) for leaf in structure.flatten_up_to(xs)]
     return structure.unflatten(
         [
-            own.astype(np.float64) if jnp.issubdtype(form.dtype, jnp.floating) else form
+            own.astype(np.float64) if jnp.issubdtype(form.dtype, jnp.floating) else np.asarray(form)
             for own, form in zip(arrays, jax.tree.leaves(like), strict=True)
         ]
     )
