@@ -104,7 +104,8 @@ def accept(
 
 
 @eqx.filter_jit
-def _begin(method: Method, problem: Problem, starts: Natural, max_steps: int) -> Run:
+def begin_all(method: Method, problem: Problem, starts: Natural, max_steps: int) -> Run:
+    """`begin` for a batch of starts."""
     return jax.vmap(lambda start: begin(method, problem, start, max_steps))(starts)
 
 
@@ -151,7 +152,7 @@ def run_fit(
         and at the end.
     """
     limit = np.asarray(tolerance, problem.base_measure.dtype)
-    run = _begin(method, problem, starts, max_steps)
+    run = begin_all(method, problem, starts, max_steps)
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return take_steps(method, problem, run, np.asarray(max_steps), limit)

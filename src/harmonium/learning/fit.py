@@ -16,7 +16,7 @@ from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
 from harmonium.exponential_family.compiled import is_traced, pad_rows
 from harmonium.exponential_family.form import float_dtype
-from harmonium.geometry.point import Natural, Point, stack_points
+from harmonium.geometry.point import Natural, stack_points
 from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import mask_rows
@@ -27,7 +27,6 @@ from harmonium.learning.devices import (
     Devices,
     group_by_device,
     localized,
-    repeat_evenly,
     spread_data,
     take_sample,
 )
@@ -56,7 +55,7 @@ from harmonium.learning.scaling import (
     standardization,
     standardize_data,
 )
-from harmonium.learning.starts import best_candidates
+from harmonium.learning.starts import best_candidates, sample_starts
 from harmonium.learning.streams import Stream, prepare, progress_bar, relative_prior
 from harmonium.learning.survey import sample_size, survey
 
@@ -186,15 +185,17 @@ def fit(
     ceiling = density_ceiling(scaling, xs, dtype)
     scaling, volume, total = localized((_as_arrays(scaling, dtype), volume, total))
     sample = take_sample(devices, xs, shares, sample_size(family, batch_size))
-    starting = _starting_points(model, origin, scaling, repeat_evenly(*sample), dtype)
-    sample = pad_rows(*sample)
-    prior = _standard_prior(model, prior, scaling, *sample, total)
-    if trials > 1:
-        starting = best_candidates(model, starting, trials, *sample, prior)
+    starting = _starting_points(model, origin, scaling, sample, dtype)
+    prior = _standard_prior(model, prior, scaling, *pad_rows(*sample), total)
     rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
     if devices is None:
         rows, row_shares = pad_rows(rows, row_shares)
     problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
+    if trials > 1:
+        tried = problem
+        if len(sample[1]) < length or spread is not None:
+            tried = _make_problem(model, *pad_rows(*sample), prior, ceiling, batch_size)
+        starting = best_candidates(tried, starting, trials, max_steps)
     if isinstance(model, Labelled) and observed is not None and starts is None:
         starting = start_from_labels(problem, starting, known_rows(observed))
     report = _reporter(model, scaling, volume, settings)
@@ -239,7 +240,9 @@ def _fit_batches(
     surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
     prepared = prepare(family, surveyed, settings.scale)
     scaling = _as_arrays(prepared.scaling, surveyed.dtype)
-    starting = _starting_points(model, origin, scaling, prepared.sample, surveyed.dtype)
+    size = len(surveyed.sample_weights)
+    sample = prepared.sample, np.full(size, 1 / size, surveyed.dtype)
+    starting = _starting_points(model, origin, scaling, sample, surveyed.dtype)
     one = jnp.ones((), surveyed.dtype)
     prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
     if n_candidates > 1:
@@ -247,7 +250,8 @@ def _fit_batches(
         weights = weights if weights.any() else None  # those of a sample may all be zero
         shares = check_weights(weights, batch_length(prepared.sample), surveyed.dtype)
         relative = relative_prior(prior, surveyed.total)
-        starting = best_candidates(model, starting, n_candidates, prepared.sample, shares, relative)
+        tried = _make_problem(model, *pad_rows(prepared.sample, shares), relative)
+        starting = best_candidates(tried, starting, n_candidates, settings.max_steps)
     if isinstance(method, OnlineEM):
         data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
     else:
@@ -425,12 +429,13 @@ class _Draws(NamedTuple):
     count: int
 
 
+def _starting_points(model: Any, origin: Any, scaling: Scaling, sample: Any, dtype: Any) -> Natural:
+    """A batch of points for standardised data, pushed there or near a sample."""
+    if isinstance(origin, _Draws):
+        return _as_arrays(sample_starts(model, origin.key, origin.count, *sample), dtype)
+    return _pushed(model, _as_arrays(origin, dtype), scaling)
+
+
 @eqx.filter_jit
-def _starting_points(model: Any, origin: Any, scaling: Scaling, xs: Any, dtype: Any) -> Natural:
-    """A batch of points for standardised data, pushed there or from random keys."""
-    if isinstance(origin, Point):
-        origin = _as_arrays(origin, dtype)
-        return jax.vmap(lambda start: push_into(scaling, model, start))(origin)
-    keys = jax.random.split(origin.key, origin.count)
-    starts = jax.vmap(lambda key: model.initialize_from_sample(key, xs))(keys)
-    return _as_arrays(starts, dtype)
+def _pushed(model: Any, starts: Natural, scaling: Scaling) -> Natural:
+    return jax.vmap(lambda start: push_into(scaling, model, start))(starts)

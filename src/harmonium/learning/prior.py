@@ -63,7 +63,7 @@ def pseudo_observations(
     - `weight`: as how many observations they count.
     - `weights`: (N,), of the observations; equal ones by default.
     """
-    return ConjugatePrior(_average(model, xs, weights), weight)
+    return ConjugatePrior(average_of(model, xs, weights), weight)
 
 
 def count_components(model: Any) -> int:
@@ -77,24 +77,24 @@ def count_components(model: Any) -> int:
     return count_components(model.prr_man) if isinstance(model, Conjugated) else 1
 
 
-def _average(family: Any, xs: Any, weights: Any) -> Mean:
+def average_of(family: Any, xs: Any, weights: Any) -> Mean:
     """The statistics of the data, as far as the family can tell, inside the mean domain."""
     match family:
         case Product():
             pairs = zip(family.parts, xs, strict=True)
-            parts = tuple(_average(part, own, weights) for part, own in pairs)
+            parts = tuple(average_of(part, own, weights) for part, own in pairs)
             return ProductPoint(parts, family, Coordinates.MEAN)
         case Replicated():
-            replicas = jax.vmap(lambda own: _average(family.family, own, weights), 1)(xs)
+            replicas = jax.vmap(lambda own: average_of(family.family, own, weights), 1)(xs)
             return ReplicatedPoint(replicas, family, Coordinates.MEAN)
         case Labelled():
-            return family.wrap(_average(family.hrm_man, xs[0], weights))
+            return family.wrap(average_of(family.hrm_man, xs[0], weights))
         case Mixture():
-            own, k = _average(family.obs_man, xs, weights), family.n_components
+            own, k = average_of(family.obs_man, xs, weights), family.n_components
             sums = jax.tree.map(lambda leaf: jnp.stack([leaf / k] * k), own)
             return family.from_component_sums(sums, jnp.full(k, 1 / k, float_dtype(own)))
         case Conjugated():
-            observable = family.obs_man.to_natural(_average(family.obs_man, xs, weights))
+            observable = family.obs_man.to_natural(average_of(family.obs_man, xs, weights))
             return family.to_mean(_unstructured(family, observable))
     average = family.average_sufficient_statistic(xs, weights)
     if isinstance(family, Normal):

@@ -1,19 +1,33 @@
-"""Starts that are worth a whole fit: the best of several after a few steps on a sample."""
+"""Where fits start: points near the data, and the best of several after a few steps on a sample.
 
+Clusters are found in NumPy, and a start from clusters is an M-step, so that little is compiled.
+"""
+
+import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from harmonium.exponential_family.checks import all_finite
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.compiled import batched, is_traced, padded_length
+from harmonium.exponential_family.evidence import sum_statistics
 from harmonium.geometry.point import Natural
-from harmonium.harmoniums.mixture_starts import SAMPLE_SIZE
-from harmonium.learning.engine import advance, begin
+from harmonium.harmoniums.clusters import features_of
+from harmonium.harmoniums.hierarchical import Hierarchical
+from harmonium.harmoniums.labelled import Labelled
+from harmonium.harmoniums.mixture import Mixture
+from harmonium.harmoniums.mixture_starts import SAMPLE_SIZE, WHOLE_SAMPLE
+from harmonium.learning.clusters import k_means, nearest_members, random_members
+from harmonium.learning.devices import repeat_evenly
+from harmonium.learning.engine import Run, advance_all, begin_all
 from harmonium.learning.methods import EM, Result
-from harmonium.learning.problem import ConjugatePrior, make_problem
+from harmonium.learning.prior import average_of
+from harmonium.learning.problem import Problem
 
 # How many steps of EM candidates take: few on a large sample, for their cost, more on a small one.
 FEWEST_STEPS, MOST_STEPS = 5, 100
@@ -22,46 +36,205 @@ OBSERVATIONS_SEEN = 5 * SAMPLE_SIZE
 SAME = 1e-6
 
 
-@eqx.filter_jit
-def best_candidates(
-    model: Any,
-    candidates: Natural,
-    n_candidates: int,
-    xs: Any,
-    weights: Float[Array, " n"],
-    prior: ConjugatePrior | None,
-) -> Natural:
-    """Of each group of candidates the one that EM improves most in a few steps, thus improved.
+def sample_starts(model: Any, key: Any, count: int, xs: Any, weights: Any) -> Natural:
+    """Random natural points near a sample, a batch of so many.
 
     **Arguments:**
 
-    - `model`: a conjugated harmonium whose M-step has a closed form.
+    - `model`: what is to be fitted.
+    - `key`: a JAX random key.
+    - `xs`: a batch of N observations, standardised.
+    - `weights`: (N,), summing to one.
+    """
+    if is_traced():
+        return _random_starts(model, key, count, xs)
+    seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
+    return _starts_of(model, np.random.default_rng(seed), key, count, (xs, weights))
+
+
+@functools.singledispatch
+def _starts_of(model: Any, random: Any, key: Any, count: int, sample: Any) -> Natural:
+    return _random_starts(model, key, count, repeat_evenly(*sample))
+
+
+@_starts_of.register
+def _(model: Labelled, random: Any, key: Any, count: int, sample: Any) -> Natural:
+    (data, *_), weights = sample
+    return model.wrap(_starts_of(model.hrm_man, random, key, count, (data, weights)))
+
+
+@_starts_of.register
+def _(model: Mixture, random: Any, key: Any, count: int, sample: Any) -> Natural:
+    """From clusters, or, for every other start on average, from random members of the sample."""
+    if not _has_cluster_starts(model):
+        return _random_starts(model, key, count, repeat_evenly(*sample))
+    xs, weights = sample
+    features = np.asarray(_features(model.obs_man, xs), np.float64)
+    drawn = [_draw_clusters(model, random, features, np.asarray(weights)) for _ in range(count)]
+    labels, masses = (np.stack(own) for own in zip(*drawn, strict=True))
+    beyond = (0, 0), (0, padded_length(len(weights)) - len(weights))
+    clusters = np.pad(labels, beyond, constant_values=-1), np.pad(masses, beyond)
+    return _from_clusters(model, clusters, xs, weights)
+
+
+@_starts_of.register
+def _(model: Hierarchical, random: Any, key: Any, count: int, sample: Any) -> Natural:
+    """The lower levels near the sample, mixtures above from clusters of the latents."""
+    real = all(
+        jnp.issubdtype(form.dtype, jnp.floating)
+        for form in jax.tree.leaves(model.upr_hrm.data_man.observation)
+    )
+    upper = model.upr_hrm
+    if not (real and isinstance(upper, Mixture) and _has_cluster_starts(upper)):
+        return _random_starts(model, key, count, repeat_evenly(*sample))
+    xs, weights = sample
+    lower = _starts_of(model.lwr_hrm, random, key, count, sample)
+    latents = _latents(model.lwr_hrm, lower, xs)
+    uppers = [
+        _starts_of(upper, random, key, 1, (own, weights))
+        for own in (_pick(latents, np.s_[:, n]) for n in range(count))
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_on_host, uppers))
+    return _joined(model, lower, stacked)
+
+
+def _has_cluster_starts(model: Mixture) -> bool:
+    """Whether components are of a family of data, and have an M-step."""
+    return model.is_exact and model.obs_man.data_man == model.obs_man
+
+
+def _draw_clusters(
+    model: Mixture, random: np.random.Generator, features: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The component in which each observation counts, -1 for none, and how much it does.
+
+    What is missing to a mass of one is that of the whole sample.
+    """
+    k = model.n_components
+    if random.random() < 0.5:
+        return k_means(random, features, k), weights * (1 - WHOLE_SAMPLE)
+    members = random_members(random, weights, k)
+    if not model.shares_nothing:  # broad components that differ little only would stay so
+        return nearest_members(features, members), weights * 0.9
+    labels, masses = np.full(len(features), -1), np.zeros(len(features))
+    labels[members] = np.arange(k)[: len(members)]
+    masses[members] = 0.5 / k
+    return labels, masses
+
+
+@batched
+def _features(family: Any, xs: Any) -> Float[Array, "n d"]:
+    return jax.vmap(lambda x: features_of(family, x))(xs)
+
+
+@batched
+def _from_clusters(model: Mixture, clusters: Any, xs: Any, weights: Any) -> Natural:
+    """Mixtures of components from parts of a sample, each with some of the whole sample.
+
+    **Arguments:**
+
+    - `clusters`: labels, (starts, N), and masses, (starts, N), of the padded sample.
+    - `xs`, `weights`: the sample.
+    """
+    k, dtype = model.n_components, weights.dtype
+    average = average_of(model.obs_man, xs, weights)
+
+    def start(labels: Int[Array, " m"], masses: Float[Array, " m"]) -> Natural:
+        parts = jax.nn.one_hot(labels, k, dtype=dtype) * masses.astype(dtype)[:, None]
+        rest = (1 - jnp.sum(parts)) / k
+        sums = jax.vmap(lambda own: sum_statistics(model.obs_man, xs, own), 1)(parts)
+        sums = jax.vmap(lambda own: own + average * rest)(sums)
+        mean = model.from_component_sums(sums, jnp.sum(parts, axis=0) + rest)
+        return model.improve(mean, model.zeros())
+
+    return jax.vmap(start)(*clusters)
+
+
+@batched
+def _latents(model: Any, points: Natural, xs: Any) -> Any:
+    """What each of a batch of points expects of the latents of N observations: (N, starts, ...)."""
+    return jax.vmap(lambda point: model.expected_latents(point, xs), 0, 1)(points)
+
+
+@eqx.filter_jit
+def _joined(model: Hierarchical, lower: Natural, upper: Natural) -> Natural:
+    def join(low: Natural, up: Natural) -> Natural:
+        return model.join_dominated(model.lwr_hrm.likelihood_function(low), up)
+
+    return jax.vmap(join)(lower, upper)
+
+
+@eqx.filter_jit
+def _random_starts(model: Any, key: Any, count: int, xs: Any) -> Natural:
+    keys = jax.random.split(key, count)
+    return jax.vmap(lambda own: model.initialize_from_sample(own, xs))(keys)
+
+
+def best_candidates(
+    problem: Problem, candidates: Natural, n_candidates: int, max_steps: int
+) -> Natural:
+    """Of each group of candidates the one that EM improves most in a few steps, thus improved.
+
+    One candidate of each group is improved at a time, by the program of the fit that follows.
+
+    **Arguments:**
+
+    - `problem`: that of a conjugated harmonium whose M-step has a closed form, with the data or a
+        sample of them.
     - `candidates`: a batch of natural points, the groups one after the other.
     - `n_candidates`: how many make a group.
-    - `xs`: a batch of N observations, the data or a sample of them.
-    - `weights`: (N,), summing to one.
-    - `prior`: with its weight relative to that of the data.
+    - `max_steps`: that of the fit.
 
     **Source:** Biernacki, Celeux and Govaert, Choosing Starting Values for the EM Algorithm for
     Getting the Highest Likelihood in Multivariate Gaussian Mixture Models (2003): short runs of EM.
     """
-    problem = make_problem(model, xs, weights, prior)
-    n_steps = min(MOST_STEPS, max(FEWEST_STEPS, OBSERVATIONS_SEEN // batch_length(xs)))
-    method, until = EM(), jnp.asarray(n_steps)
-    never = jnp.full((), -1, weights.dtype)  # a tolerance below any gain
+    n_steps = min(MOST_STEPS, max(FEWEST_STEPS, OBSERVATIONS_SEEN // batch_length(problem.xs)))
+    until, never = np.asarray(min(n_steps, max_steps)), np.asarray(-1, problem.base_measure.dtype)
 
-    def trial(candidate: Natural) -> tuple[Natural, Array]:
-        start = begin(method, problem, candidate, n_steps)
-        run = advance(method, problem, start, until, never)
-        # After all steps the last point, as which of them is the best may be a matter of rounding.
-        took_all = (run.code == int(Result.STEP_LIMIT)) & all_finite(run.params)
-        pair = run.params, run.best
-        return jax.tree.map(lambda last, best: jnp.where(took_all, last, best), *pair), run.value
+    def trial(group: Natural) -> Run:
+        run = begin_all(EM(), problem, group, max_steps)
+        return advance_all(EM(), problem, run, until, never)
 
-    points, values = jax.vmap(trial)(candidates)
-    groups = values.reshape(-1, n_candidates)
-    highest = jnp.max(groups, axis=1, keepdims=True)
+    if is_traced():
+
+        def split(leaf: Array) -> Array:
+            return jnp.moveaxis(leaf.reshape(-1, n_candidates, *leaf.shape[1:]), 1, 0)
+
+        groups = jax.tree.map(split, candidates)
+        return _chosen(jax.lax.map(lambda group: _result(trial(group)), groups))
+    points = _on_host(candidates)
+    groups = [_pick(points, np.s_[n::n_candidates]) for n in range(n_candidates)]
+    runs = [_on_host(_result(trial(jax.device_put(group)))) for group in groups]
+    return _chosen(jax.tree.map(lambda *leaves: np.stack(leaves), *runs))
+
+
+def _pick(tree: Any, index: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], tree)
+
+
+def _on_host(tree: Any) -> Any:
+    return jax.tree.map(np.asarray, tree)
+
+
+def _result(run: Run) -> tuple[Natural, Natural, Array, Array]:
+    return run.params, run.best, run.value, run.code
+
+
+@eqx.filter_jit
+def _chosen(results: Any) -> Natural:
+    """The best of the candidates of each group, from results with axes (candidates, groups)."""
+    last, best, values, codes = results
+    # After all steps the last point, as which of them is the best may be a matter of rounding.
+    took_all = (codes == int(Result.RUNNING)) | (codes == int(Result.STEP_LIMIT))
+    took_all &= jax.vmap(jax.vmap(all_finite))(last)
+    highest = jnp.max(values, axis=0, keepdims=True)
     # Of equals the first, whatever the rounding.
-    as_good = groups >= highest - SAME * jnp.maximum(1.0, jnp.abs(highest))
-    best = jnp.argmax(as_good, axis=1) + n_candidates * jnp.arange(len(groups))
-    return points[best]
+    as_good = values >= highest - SAME * jnp.maximum(1.0, jnp.abs(highest))
+    row = jnp.argmax(as_good, axis=0)
+    column = jnp.arange(values.shape[1])
+
+    def pick(a: Array, b: Array) -> Array:
+        use = took_all.reshape(*took_all.shape, *(1,) * (a.ndim - 2))
+        return jnp.where(use, a, b)[row, column]
+
+    return jax.tree.map(pick, last, best)
