@@ -224,10 +224,17 @@ class Harmonium(ExponentialFamily):
 
         **Arguments:** `x` and `observed` as `message` takes them.
         """
+        latent, rho, chi = self._latent_and_message(point, x, observed)
+        return latent + rho, chi
+
+    def _latent_and_message(
+        self, point: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Natural, Float[Array, ""]]:
+        """The latent's parameters, on the manifold of the message about it; and the message."""
         likelihood = self.make_likelihood(point.observable, point.interaction)
         rho, chi = self.message(likelihood, x, observed)
         latent = point.latent if is_whole(x, observed) else self.pst_prr_emb.embed(point.latent)
-        return latent + rho, chi
+        return latent, rho, chi
 
     def posterior_at(self, point: Natural, x: Any, observed: Any = None) -> Natural:
         r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$.

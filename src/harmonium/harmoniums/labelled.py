@@ -9,20 +9,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from harmonium.exponential_family.outline import Dependence, Variable, interactions, variables
+from harmonium.exponential_family.outline import Variable, variables
 from harmonium.exponential_family.product import Product
 from harmonium.families.categorical import Categorical
-from harmonium.geometry.embedding import RestrictionEmbedding, zeros_like
-from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.embedding import IdentityEmbedding, RestrictionEmbedding, zeros_like
 from harmonium.geometry.point import Mean, Natural, Point
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
 from harmonium.harmoniums.latents import posterior_top
+from harmonium.harmoniums.lifted import Lifted
 from harmonium.harmoniums.standardize import standardize_under, substitute_likelihood
 
 
-class Labelled(Conjugated):
+class Labelled(Lifted):
     """A harmonium of whose latents some are data, too.
 
     It is the same distribution; what differs is what counts as data: tuples of the data of the
@@ -57,12 +57,12 @@ class Labelled(Conjugated):
     def wrap(self, point: Point) -> Point:
         """A point of the harmonium as one of this model."""
         self.hrm_man.check_point(point)
-        return self.point(point.observable, point.interaction, point.latent)
+        return dataclasses.replace(point, manifold=self)
 
     def unwrap(self, point: Point) -> Point:
         """A point of this model as one of the harmonium."""
         self.check_point(point)
-        return self.hrm_man.point(point.observable, point.interaction, point.latent)
+        return dataclasses.replace(point, manifold=self.hrm_man)
 
     # --- data
 
@@ -100,42 +100,20 @@ class Labelled(Conjugated):
 
     # --- the harmonium itself
 
-    @property
-    def obs_man(self) -> Any:
-        """The observable manifold of the harmonium."""
-        return self.hrm_man.obs_man
+    @cached_property
+    def pst_lens(self) -> IdentityEmbedding:
+        """The identity: the latent is that of the harmonium."""
+        return IdentityEmbedding(self.hrm_man.pst_man)
 
-    @property
-    def int_man(self) -> Manifold:
-        """The interaction manifold of the harmonium."""
-        return self.hrm_man.int_man
-
-    @property
-    def pst_man(self) -> Any:
-        """The latent manifold of the harmonium, of the posterior."""
-        return self.hrm_man.pst_man
+    @cached_property
+    def prr_lens(self) -> IdentityEmbedding:
+        """The identity: the latent is that of the harmonium."""
+        return IdentityEmbedding(self.hrm_man.prr_man)
 
     @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """That of the harmonium."""
         return self.hrm_man.pst_prr_emb
-
-    @property
-    def has_closed_form_likelihood(self) -> bool:
-        """If the harmonium's likelihood has a closed-form M-step."""
-        return self.hrm_man.has_closed_form_likelihood
-
-    def message(
-        self, likelihood: Natural, x: Any, observed: Any
-    ) -> tuple[Natural, Float[Array, ""]]:
-        """That of the harmonium."""
-        return self.hrm_man.message(likelihood, x, observed)
-
-    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
-        return self.hrm_man.observable_at(likelihood, latent)
-
-    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        return self.hrm_man.likelihood_to_natural(point, start)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return self.wrap(self.hrm_man.initialize(key))
@@ -161,11 +139,6 @@ def _(family: Labelled, is_latent: bool = False) -> Joint:
     return structure.unflatten(
         mark(place, own) if own.is_latent else own for place, own in enumerate(found)
     )
-
-
-@interactions.register
-def _(model: Labelled, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-    return interactions(model.hrm_man, latents, observables)
 
 
 @substitute_likelihood.register
