@@ -1,5 +1,6 @@
 """Products of manifolds, whose points are tuples of points."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -34,6 +35,16 @@ class ProductPoint(Point):
     def batch_shape(self) -> tuple[int, ...]:
         """The leading axes of the components."""
         return self.components[0].batch_shape if self.components else ()
+
+
+def zip_parts(parts: tuple, *trees: Any) -> Iterator[tuple]:
+    """Each part with what belongs to it in points of products, tuples, or `None` for nothing."""
+
+    def entries(tree: Any) -> Any:
+        tree = tree.components if isinstance(tree, ProductPoint) else tree
+        return (None,) * len(parts) if tree is None else tree
+
+    return zip(parts, *map(entries, trees), strict=True)
 
 
 def check_parts(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]) -> None:

@@ -15,6 +15,7 @@ from harmonium.families.categorical import Categorical
 from harmonium.geometry.embedding import RestrictionEmbedding, zeros_like
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Mean, Natural, Point
+from harmonium.geometry.product import zip_parts
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
@@ -171,13 +172,12 @@ def _(model: Labelled, latents: Any, observables: Any) -> tuple[Dependence, ...]
 @substitute_likelihood.register
 def _(model: Labelled, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
     """That of the harmonium, as labels stay as they are."""
-    scales = (None,) * len(model.data_man.parts) if scale is None else scale
-    shifts = (None,) * len(model.data_man.parts) if shift is None else shift
-    if any(own is not None for own in (*scales[1:], *shifts[1:])):
+    (_, b, c), *labels = zip_parts(model.data_man.parts, scale, shift)
+    if any(own is not None for label in labels for own in label[1:]):
         raise TypeError(f"labels of {model} cannot be scaled and shifted.")
-    if scales[0] is None and shifts[0] is None:
+    if b is None and c is None:
         return likelihood, zeros_like(model.pst_man, likelihood)
-    return substitute_likelihood(model.hrm_man, likelihood, scales[0], shifts[0])
+    return substitute_likelihood(model.hrm_man, likelihood, b, c)
 
 
 @standardize_under.register

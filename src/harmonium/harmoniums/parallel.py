@@ -17,7 +17,7 @@ from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
 from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
-from harmonium.geometry.product import ManifoldTuple, ProductPoint
+from harmonium.geometry.product import ManifoldTuple, ProductPoint, zip_parts
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import embed_observable
@@ -205,12 +205,7 @@ def _checked(harmoniums: tuple) -> tuple:
 
 def split(model: Any, likelihood: Natural) -> list[Any]:
     """The likelihoods of the parts."""
-    triples = zip(
-        model.harmoniums,
-        likelihood.observable.components,
-        likelihood.interaction.components,
-        strict=True,
-    )
+    triples = zip_parts(model.harmoniums, likelihood.observable, likelihood.interaction)
     return [part.make_likelihood(observable, own) for part, observable, own in triples]
 
 
@@ -238,10 +233,8 @@ def _messages(
 
     Where all of one part is observed, but not of others, its rho is embedded as theirs are.
     """
-    nothing, whole = (None,) * len(model.harmoniums), is_whole(x, observed)
-    xs, masks = nothing if x is None else x, nothing if observed is None else observed
-    parts = zip(model.harmoniums, split(model, likelihood), xs, masks, strict=True)
-    rhos, chis = [], []
+    parts = zip_parts(model.harmoniums, split(model, likelihood), x, observed)
+    whole, rhos, chis = is_whole(x, observed), [], []
     for part, own, xi, mask in parts:
         rho, chi = part.message(own, xi, mask)
         is_restricted = is_whole(xi, mask) and not whole
@@ -258,9 +251,8 @@ def _observables_at(model: Any, likelihood: Natural, latents: tuple) -> Natural:
 
 def _fit_parts(model: Any, point: Mean, latents: tuple, start: Natural | None) -> Natural:
     """`likelihood_to_natural` of the parts, given the mean of the latent of each."""
-    starts = (None,) * len(model.harmoniums) if start is None else split(model, start)
-    components = point.observable.components, point.interaction.components
-    parts = zip(model.harmoniums, *components, latents, starts, strict=True)
+    starts = None if start is None else split(model, start)
+    parts = zip_parts(model.harmoniums, point.observable, point.interaction, latents, starts)
     return merge(
         model,
         [part.likelihood_to_natural(part.point(x, i, z), own) for part, x, i, z, own in parts],
@@ -306,7 +298,7 @@ def _(model: Parallel, marginal: Mean) -> tuple[Any, Any] | None:
 @standardizing_map.register
 def _(model: Beside, marginal: Mean) -> tuple[tuple, tuple] | None:
     """Tuples of scales and of shifts, `None` for parts that have no such map."""
-    pairs = zip(model.harmoniums, marginal.components, strict=True)
+    pairs = zip_parts(model.harmoniums, marginal)
     maps = [standardizing_map(part, own) or (None, None) for part, own in pairs]
     scales, shifts = zip(*maps, strict=True)
     return scales, shifts
@@ -316,16 +308,12 @@ def _(model: Beside, marginal: Mean) -> tuple[tuple, tuple] | None:
 def _(model: Beside, point: Natural, mean: Mean) -> Natural:
     """Part by part."""
     likelihoods = split(model, model.likelihood_function(point))
-    triples = zip(model.harmoniums, likelihoods, point.latent.components, strict=True)
+    triples = zip_parts(model.harmoniums, likelihoods, point.latent)
     points = [part.point(own.observable, own.interaction, z) for part, own, z in triples]
-    components = mean.observable.components, mean.interaction.components, mean.latent.components
-    means = [p.point(*own) for p, *own in zip(model.harmoniums, *components, strict=True)]
+    components = mean.observable, mean.interaction, mean.latent
+    means = [part.point(*own) for part, *own in zip_parts(model.harmoniums, *components)]
     parts = zip(model.harmoniums, points, means, strict=True)
     return join_points(model, [standardize_under(part, own, m) for part, own, m in parts])
-
-
-def _spread(model: Any, value: Any) -> tuple:
-    return (None,) * len(model.harmoniums) if value is None else value
 
 
 def _substitute_parts(
@@ -333,8 +321,8 @@ def _substitute_parts(
 ) -> tuple[Natural, list[Natural]]:
     """The likelihoods of the parts of which something is scaled or shifted, and every rho."""
     likelihoods, rhos = [], []
-    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
-    for part, own, own_scale, own_shift in zip(*parts, strict=True):
+    parts = zip_parts(model.harmoniums, split(model, likelihood), scale, shift)
+    for part, own, own_scale, own_shift in parts:
         if own_scale is None and own_shift is None:
             likelihoods.append(own)
             zero = part.pst_man.zeros()
@@ -367,14 +355,11 @@ def _(model: Parallel, likelihood: Natural, scale: Any, shift: Any) -> Natural:
 
 @substitute_cause.register
 def _(model: Beside, likelihood: Natural, scale: Any, shift: Any) -> Natural:
-    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
-    return merge(
-        model,
-        [
-            own if b is None and c is None else substitute_cause(part, own, b, c)
-            for part, own, b, c in zip(*parts, strict=True)
-        ],
-    )
+    moved = [
+        own if b is None and c is None else substitute_cause(part, own, b, c)
+        for part, own, b, c in zip_parts(model.harmoniums, split(model, likelihood), scale, shift)
+    ]
+    return merge(model, moved)
 
 
 # --- marginals
