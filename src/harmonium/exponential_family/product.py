@@ -23,7 +23,7 @@ from harmonium.exponential_family.partial import (
 )
 from harmonium.exponential_family.vector import VectorFamily
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
-from harmonium.geometry.product import AbstractProduct, ProductPoint, check_kinds, zip_parts
+from harmonium.geometry.product import AbstractProduct, check_kinds, zip_parts
 from harmonium.geometry.structure import AnyArray, Structure
 
 
@@ -56,19 +56,19 @@ class IndependentParts(Differentiable, Generative):
         """The sum of the numbers that `map_parts` returned."""
 
     @abstractmethod
-    def join_parts(self, points: Any, coordinates: Coordinates) -> Point:
+    def _assemble(self, points: Any, coordinates: Coordinates) -> Point:
         """The point that consists of the points that `map_parts` returned."""
 
     def map_to_natural(self, function: Callable, *trees: Any) -> Natural:
         """The point that consists of the natural points that `map_parts` returns."""
-        return self.join_parts(self.map_parts(function, *trees), Coordinates.NATURAL)
+        return self._assemble(self.map_parts(function, *trees), Coordinates.NATURAL)
 
     def split_key(self, key: PRNGKeyArray) -> Array:
         """A random key for each part."""
         return jax.random.split(key, self.n_parts)
 
     def _all_parts(self, function: Callable, *trees: Any) -> Bool[Array, ""]:
-        return jnp.all(jnp.asarray(self.map_parts(function, *trees)))
+        return jnp.all(jnp.stack(jax.tree.leaves(self.map_parts(function, *trees))))
 
     def as_observation(self, data: Any) -> Any:
         return self.map_parts(lambda part, own: part.as_observation(own), data)
@@ -81,7 +81,7 @@ class IndependentParts(Differentiable, Generative):
 
     def sufficient_statistic(self, x: Any) -> Mean:
         statistics = self.map_parts(lambda part, own: part.sufficient_statistic(own), x)
-        return self.join_parts(statistics, Coordinates.MEAN)
+        return self._assemble(statistics, Coordinates.MEAN)
 
     def log_base_measure(self, x: Any) -> Float[Array, ""]:
         return self.add_parts(self.map_parts(lambda part, own: part.log_base_measure(own), x))
@@ -153,9 +153,6 @@ class Product(AbstractProduct, IndependentParts):
             raise ValueError("a product needs at least one family.")
         self.parts = parts
 
-    def __str__(self) -> str:
-        return f"Product({', '.join(map(str, self.parts))})"
-
     @property
     def n_parts(self) -> int:
         """The number of families."""
@@ -166,9 +163,6 @@ class Product(AbstractProduct, IndependentParts):
 
     def add_parts(self, numbers: tuple) -> Float[Array, ""]:
         return functools.reduce(operator.add, numbers)
-
-    def join_parts(self, points: tuple, coordinates: Coordinates) -> Point:
-        return ProductPoint(points, self, coordinates)
 
     @property
     def data_man(self) -> "Product":
@@ -301,7 +295,7 @@ class Replicated(IndependentParts):
     def add_parts(self, numbers: Float[Array, " n"]) -> Float[Array, ""]:
         return jnp.sum(numbers)
 
-    def join_parts(self, points: Point, coordinates: Coordinates) -> Point:
+    def _assemble(self, points: Point, coordinates: Coordinates) -> Point:
         return ReplicatedPoint(points, self, coordinates)
 
     @property
@@ -313,7 +307,7 @@ class Replicated(IndependentParts):
         def repeat(leaf: Array) -> Array:
             return jnp.zeros((self.n_replicas, *leaf.shape), leaf.dtype)
 
-        return self.join_parts(jax.tree.map(repeat, self.family.zeros(coordinates)), coordinates)
+        return self._assemble(jax.tree.map(repeat, self.family.zeros(coordinates)), coordinates)
 
     def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
         self.check_single(point)
@@ -324,7 +318,7 @@ class Replicated(IndependentParts):
     ) -> Point:
         rows = jnp.asarray(vector).reshape(self.n_replicas, self.family.dim)
         points = self.map_parts(lambda part, row: part.unravel(row, coordinates), rows)
-        return self.join_parts(points, coordinates)
+        return self._assemble(points, coordinates)
 
     @property
     def data_man(self) -> "Replicated":
@@ -364,13 +358,13 @@ class Replicated(IndependentParts):
         hidden = self.map_parts(lambda part, own: part.evidence_kernel(own, None, None), point)
         values = jnp.where(observed[:, None], point.replicas.values, 0)
         replicas = VectorPoint(values, self.family, Coordinates.NATURAL)
-        shown = self.join_parts(replicas, Coordinates.NATURAL)
+        shown = self._assemble(replicas, Coordinates.NATURAL)
         return self.energy(shown, x) + jnp.sum(jnp.where(observed, 0, hidden))
 
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
         keys, xs = self.split_key(key), self.check_data(xs)
         replicas = jax.vmap(self.family.initialize_from_sample, (0, 1))(keys, xs)
-        return self.join_parts(replicas, Coordinates.NATURAL)
+        return self._assemble(replicas, Coordinates.NATURAL)
 
 
 @placeholder.register

@@ -7,7 +7,7 @@ import equinox as eqx
 from harmonium.exponential_family.product import Product
 from harmonium.geometry.embedding import RestrictionEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
-from harmonium.geometry.product import zip_parts
+from harmonium.geometry.product import ProductPoint, zip_parts
 from harmonium.geometry.structure import cached_property
 
 
@@ -43,17 +43,17 @@ class ProductEmbedding(RestrictionEmbedding):
     def embed(self, point: Natural) -> Natural:
         self.sub_man.check_single(point)
         components = self._map(lambda part, own: part.embed(own), point)
-        return self.amb_man.join_parts(components, Coordinates.NATURAL)
+        return ProductPoint(components, self.amb_man, Coordinates.NATURAL)
 
     def project(self, point: Mean) -> Mean:
         self.amb_man.check_single(point)
         components = self._map(lambda part, own: part.project(own), point)
-        return self.sub_man.join_parts(components, Coordinates.MEAN)
+        return ProductPoint(components, self.sub_man, Coordinates.MEAN)
 
     def translate(self, point: Natural, shift: Natural) -> Natural:
         self.amb_man.check_single(point)
         components = self._map(lambda part, *own: part.translate(*own), point, shift)
-        return self.amb_man.join_parts(components, Coordinates.NATURAL)
+        return ProductPoint(components, self.amb_man, Coordinates.NATURAL)
 
     def observe(self, x: Any) -> Any:
         return self._map(lambda part, xi: part.observe(xi), x)
@@ -61,9 +61,9 @@ class ProductEmbedding(RestrictionEmbedding):
     def restrict(self, point: Natural) -> Natural:
         self.amb_man.check_single(point)
         components = self._map(lambda part, own: part.restrict(own), point)
-        return self.sub_man.join_parts(components, Coordinates.NATURAL)
+        return ProductPoint(components, self.sub_man, Coordinates.NATURAL)
 
     def dominate(self, point: Natural) -> Natural:
         self.amb_man.check_single(point)
         components = self._map(lambda part, own: part.dominate(own), point)
-        return self.sub_man.join_parts(components, Coordinates.NATURAL)
+        return ProductPoint(components, self.sub_man, Coordinates.NATURAL)

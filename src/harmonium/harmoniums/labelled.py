@@ -52,9 +52,6 @@ class Labelled(Conjugated):
         self.hrm_man = hrm_man
         self.latents = tuple(sorted({own % count for own in numbers}))
 
-    def __str__(self) -> str:
-        return f"Labelled({self.hrm_man}, {self.latents})"
-
     def wrap(self, point: Point) -> Point:
         """A point of the harmonium as one of this model."""
         self.hrm_man.check_point(point)

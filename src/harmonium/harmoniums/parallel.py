@@ -59,9 +59,6 @@ class Parallel(Conjugated):
                     f"{part.prr_man}."
                 )
 
-    def __str__(self) -> str:
-        return f"Parallel({', '.join(map(str, self.harmoniums))})"
-
     @cached_property
     def obs_man(self) -> Product:
         """The product of the observable manifolds of the parts."""
@@ -133,9 +130,6 @@ class Beside(Conjugated):
 
     def __init__(self, *harmoniums: Conjugated):
         self.harmoniums = _checked(harmoniums)
-
-    def __str__(self) -> str:
-        return f"Beside({', '.join(map(str, self.harmoniums))})"
 
     @cached_property
     def obs_man(self) -> Product:

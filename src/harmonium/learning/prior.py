@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.form import float_dtype
-from harmonium.exponential_family.product import Product, Replicated
+from harmonium.exponential_family.product import Product, Replicated, ReplicatedPoint
 from harmonium.families.categorical import Categorical
 from harmonium.families.normal import Normal
 from harmonium.geometry.point import Coordinates, Mean, Natural, stack_points
@@ -117,7 +117,7 @@ def _neutral(family: Any) -> Natural:
             return family.map_to_natural(_neutral)
         case Replicated():
             replicas = stack_points([_neutral(family.family)] * family.n_replicas)
-            return family.join_parts(replicas, Coordinates.NATURAL)
+            return ReplicatedPoint(replicas, family, Coordinates.NATURAL)
     return family.zeros(Coordinates.NATURAL)
 
 
