@@ -14,6 +14,7 @@ from harmonium.exponential_family.product import Product
 from harmonium.families.categorical import Categorical
 from harmonium.geometry.embedding import IdentityEmbedding, RestrictionEmbedding, zeros_like
 from harmonium.geometry.point import Mean, Natural, Point
+from harmonium.geometry.product import zip_parts
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
@@ -50,9 +51,6 @@ class Labelled(Lifted):
             )
         self.hrm_man = hrm_man
         self.latents = tuple(sorted({own % count for own in numbers}))
-
-    def __str__(self) -> str:
-        return f"Labelled({self.hrm_man}, {self.latents})"
 
     def wrap(self, point: Point) -> Point:
         """A point of the harmonium as one of this model."""
@@ -144,13 +142,12 @@ def _(family: Labelled, is_latent: bool = False) -> Joint:
 @substitute_likelihood.register
 def _(model: Labelled, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
     """That of the harmonium, as labels stay as they are."""
-    scales = (None,) * len(model.data_man.parts) if scale is None else scale
-    shifts = (None,) * len(model.data_man.parts) if shift is None else shift
-    if any(own is not None for own in (*scales[1:], *shifts[1:])):
+    (_, b, c), *labels = zip_parts(model.data_man.parts, scale, shift)
+    if any(own is not None for label in labels for own in label[1:]):
         raise TypeError(f"labels of {model} cannot be scaled and shifted.")
-    if scales[0] is None and shifts[0] is None:
+    if b is None and c is None:
         return likelihood, zeros_like(model.pst_man, likelihood)
-    return substitute_likelihood(model.hrm_man, likelihood, scales[0], shifts[0])
+    return substitute_likelihood(model.hrm_man, likelihood, b, c)
 
 
 @standardize_under.register

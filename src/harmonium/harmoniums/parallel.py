@@ -22,7 +22,7 @@ from harmonium.geometry.embedding import (
     zeros_like,
 )
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point
-from harmonium.geometry.product import ManifoldTuple, ProductPoint
+from harmonium.geometry.product import ManifoldTuple, ProductPoint, zip_parts
 from harmonium.geometry.structure import Structure, cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import embed_observable
@@ -52,9 +52,6 @@ class Beside(Conjugated):
 
     def __init__(self, *harmoniums: Conjugated):
         self.harmoniums = _checked(harmoniums)
-
-    def __str__(self) -> str:
-        return f"Beside({', '.join(map(str, self.harmoniums))})"
 
     @cached_property
     def obs_man(self) -> Product:
@@ -91,8 +88,8 @@ class Beside(Conjugated):
         Where all of one part is observed, but not of others, its rho is embedded as theirs are.
         """
         whole, rhos, chis = is_whole(x, observed), [], []
-        parts = self.harmoniums, split(self, likelihood), _spread(self, x), _spread(self, observed)
-        for part, own, xi, mask in zip(*parts, strict=True):
+        parts = zip_parts(self.harmoniums, split(self, likelihood), x, observed)
+        for part, own, xi, mask in parts:
             rho, chi = part.message(own, xi, mask)
             is_restricted = is_whole(xi, mask) and not whole
             rhos.append(part.pst_prr_emb.embed(rho) if is_restricted else rho)
@@ -108,8 +105,8 @@ class Beside(Conjugated):
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
-        starts = _spread(self, None if start is None else split(self, start))
-        triples = zip(self.harmoniums, split_point(self, point), starts, strict=True)
+        starts = None if start is None else split(self, start)
+        triples = zip_parts(self.harmoniums, split_point(self, point), starts)
         return merge(self, [part.likelihood_to_natural(mean, own) for part, mean, own in triples])
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
@@ -169,9 +166,6 @@ class Parallel(Lifted):
                     f"{part.prr_man}."
                 )
 
-    def __str__(self) -> str:
-        return f"Parallel({', '.join(map(str, self.harmoniums))})"
-
     @cached_property
     def hrm_man(self) -> Beside:
         """The parts, each with a latent of its own."""
@@ -211,10 +205,6 @@ class Parallel(Lifted):
 # --- what both have in common
 
 
-def _spread(model: Any, value: Any) -> tuple:
-    return (None,) * len(model.harmoniums) if value is None else value
-
-
 def _checked(harmoniums: tuple) -> tuple:
     if not harmoniums:
         raise ValueError("expected at least one harmonium.")
@@ -226,18 +216,13 @@ def _checked(harmoniums: tuple) -> tuple:
 
 def split(model: Any, likelihood: Point) -> list[Any]:
     """The likelihoods of the parts, of a point or a likelihood."""
-    triples = zip(
-        model.harmoniums,
-        likelihood.observable.components,
-        likelihood.interaction.components,
-        strict=True,
-    )
+    triples = zip_parts(model.harmoniums, likelihood.observable, likelihood.interaction)
     return [part.make_likelihood(observable, own) for part, observable, own in triples]
 
 
 def split_point(model: "Beside", point: Point) -> list[Any]:
     """The points of the parts."""
-    parts = zip(model.harmoniums, split(model, point), point.latent.components, strict=True)
+    parts = zip_parts(model.harmoniums, split(model, point), point.latent)
     return [part.point(own.observable, own.interaction, z) for part, own, z in parts]
 
 
@@ -299,7 +284,7 @@ def _(model: Beside, marginal: Mean) -> tuple[tuple, tuple] | None:
 @standardize_under.register
 def _(model: Beside, point: Natural, mean: Mean) -> Natural:
     """Part by part."""
-    parts = zip(model.harmoniums, split_point(model, point), split_point(model, mean), strict=True)
+    parts = zip_parts(model.harmoniums, split_point(model, point), split_point(model, mean))
     return join_points(model, [standardize_under(*part) for part in parts])
 
 
@@ -307,8 +292,8 @@ def _(model: Beside, point: Natural, mean: Mean) -> Natural:
 def _(model: Beside, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
     """Those of the parts of which something is scaled or shifted."""
     likelihoods, rhos = [], []
-    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
-    for part, own, own_scale, own_shift in zip(*parts, strict=True):
+    parts = zip_parts(model.harmoniums, split(model, likelihood), scale, shift)
+    for part, own, own_scale, own_shift in parts:
         if own_scale is None and own_shift is None:
             rho = zeros_like(part.pst_man, own)
         else:
@@ -325,12 +310,12 @@ def _(model: Parallel, likelihood: Natural, scale: Any, shift: Any) -> Natural:
 
 @substitute_cause.register
 def _(model: Beside, likelihood: Natural, scale: Any, shift: Any) -> Natural:
-    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
+    parts = zip_parts(model.harmoniums, split(model, likelihood), scale, shift)
     return merge(
         model,
         [
             own if b is None and c is None else substitute_cause(part, own, b, c)
-            for part, own, b, c in zip(*parts, strict=True)
+            for part, own, b, c in parts
         ],
     )
 

@@ -1,5 +1,6 @@
 """Conjugate priors: pseudo-observations from a model without structure."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,6 @@ from harmonium.exponential_family.product import Product, Replicated, Replicated
 from harmonium.families.categorical import Categorical
 from harmonium.families.normal import Normal
 from harmonium.geometry.point import Coordinates, Mean, Natural, stack_points
-from harmonium.geometry.product import ProductPoint
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.labelled import Labelled
 from harmonium.harmoniums.mixture import Mixture
@@ -79,8 +79,7 @@ def _like(family: Any, xs: Any, weights: Any) -> Natural:
     """The distribution of the data, as far as the family can tell and never singular."""
     match family:
         case Product():
-            pairs = zip(family.parts, xs, strict=True)
-            return _join(family, [_like(part, own, weights) for part, own in pairs])
+            return family.map_to_natural(partial(_like, weights=weights), xs)
         case Labelled():
             return family.wrap(_like(family.hrm_man, xs[0], weights))
         case Conjugated():
@@ -115,15 +114,11 @@ def _neutral(family: Any) -> Natural:
             zeros, ones = jnp.zeros(family.data_dim), jnp.ones(family.data_dim)
             return family.to_natural(_independent_columns(family, zeros, ones))
         case Product():
-            return _join(family, [_neutral(part) for part in family.parts])
+            return family.map_to_natural(_neutral)
         case Replicated():
             replicas = stack_points([_neutral(family.family)] * family.n_replicas)
             return ReplicatedPoint(replicas, family, Coordinates.NATURAL)
     return family.zeros(Coordinates.NATURAL)
-
-
-def _join(family: Product, components: list[Natural]) -> Natural:
-    return ProductPoint(tuple(components), family, Coordinates.NATURAL)
 
 
 def _unstructured(model: Any, observable: Natural) -> Natural:
