@@ -1,7 +1,6 @@
 """Exact, composable latent-variable models on JAX."""
 
-from harmonium import exponential_family, families, geometry, harmoniums
-from harmonium.checked import check_calls
+from harmonium import checked, exponential_family, families, geometry, harmoniums
 from harmonium.exponential_family.base import Differentiable, ExponentialFamily
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.product import Product, Replicated
@@ -76,7 +75,7 @@ from harmonium.learning.online import OnlineEM
 from harmonium.learning.prior import pseudo_observations
 from harmonium.learning.problem import ConjugatePrior
 
-check_calls("harmonium")
+checked.check_calls("harmonium")
 
 __version__ = "0.1.0"
 

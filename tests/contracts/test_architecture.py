@@ -198,7 +198,8 @@ def test_public_names_are_all_that_the_package_imports():
         if isinstance(node, ast.ImportFrom) and node.module.startswith("harmonium")
         for alias in node.names
     }
-    assert imported == {*hm.__all__, "__dir__", "__getattr__"}  # by which pictures are found
+    # By which calls are checked, and pictures are found.
+    assert imported == {*hm.__all__, "checked", "__dir__", "__getattr__"}
 
 
 @pytest.mark.parametrize("name", public_names())

@@ -253,6 +253,17 @@ def test_bad_labels_say_what_is_wrong(labels, options, message):
         fit(labels=labels, **options)
 
 
+def test_latents_of_several_arrays_have_no_labels():
+    """A latent that is a product has one for each part; one of replicas of a product has none."""
+    replicas = hm.Replicated(hm.Product(hm.Bernoulli(), hm.Poisson()), 2)
+    part = hm.geometry.ComponentEmbedding(hm.Product(hm.Categorical(3), replicas), 0)
+    model = hm.Attached(MIXTURE, part)
+    with pytest.raises(TypeError, match=r"labels of Replicated.* would be 2 arrays.*None for this"):
+        fit(model, labels=LABELS)
+    with pytest.raises(ValueError, match=r"one for each of 240 .* got shape"):
+        fit(model, labels=(LABELS[:-1], None))
+
+
 def test_what_has_no_labels_says_so():
     with pytest.raises(TypeError, match="no latents that labels could be of"):
         fit(hm.Normal(2), labels=LABELS)

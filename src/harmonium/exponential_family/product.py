@@ -2,6 +2,8 @@
 
 import functools
 import operator
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -21,11 +23,112 @@ from harmonium.exponential_family.partial import (
 )
 from harmonium.exponential_family.vector import VectorFamily
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, VectorPoint
-from harmonium.geometry.product import AbstractProduct, ProductPoint
+from harmonium.geometry.product import AbstractProduct, check_kinds, zip_parts
 from harmonium.geometry.structure import AnyArray, Structure
 
 
-class Product(AbstractProduct, Differentiable, Generative):
+class IndependentParts(Differentiable, Generative):
+    """A family of several independent observations, each from a family of its own: its parts.
+
+    What it does is done part by part, and numbers add up.
+    """
+
+    @property
+    @abstractmethod
+    def n_parts(self) -> int:
+        """The number of parts."""
+
+    @abstractmethod
+    def map_parts(self, function: Callable, *trees: Any) -> Any:
+        """The results of a function of each part and of what belongs to it in each of `trees`.
+
+        **Arguments:**
+
+        - `function`: of a family, and one argument for each of `trees`.
+        - `*trees`: points, observations, masks, or anything else with one entry a part; `None`
+            stands for nothing in all parts.
+
+        **Returns:** the results with one entry a part, as observations have.
+        """
+
+    @abstractmethod
+    def add_parts(self, numbers: Any) -> Float[Array, ""]:
+        """The sum of the numbers that `map_parts` returned."""
+
+    @abstractmethod
+    def _assemble(self, points: Any, coordinates: Coordinates) -> Point:
+        """The point that consists of the points that `map_parts` returned."""
+
+    def map_to_natural(self, function: Callable, *trees: Any) -> Natural:
+        """The point that consists of the natural points that `map_parts` returns."""
+        return self._assemble(self.map_parts(function, *trees), Coordinates.NATURAL)
+
+    def split_key(self, key: PRNGKeyArray) -> Array:
+        """A random key for each part."""
+        return jax.random.split(key, self.n_parts)
+
+    def _all_parts(self, function: Callable, *trees: Any) -> Bool[Array, ""]:
+        return jnp.all(jnp.stack(jax.tree.leaves(self.map_parts(function, *trees))))
+
+    def as_observation(self, data: Any) -> Any:
+        return self.map_parts(lambda part, own: part.as_observation(own), data)
+
+    def data_of(self, x: Any) -> Any:
+        return self.map_parts(lambda part, own: part.data_of(own), x)
+
+    def in_support(self, x: Any) -> Bool[Array, ""]:
+        return self._all_parts(lambda part, own: part.in_support(own), x)
+
+    def sufficient_statistic(self, x: Any) -> Mean:
+        statistics = self.map_parts(lambda part, own: part.sufficient_statistic(own), x)
+        return self._assemble(statistics, Coordinates.MEAN)
+
+    def log_base_measure(self, x: Any) -> Float[Array, ""]:
+        return self.add_parts(self.map_parts(lambda part, own: part.log_base_measure(own), x))
+
+    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
+        return self.evidence_kernel(point, None, None)
+
+    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
+        return self.map_to_natural(lambda part, *own: part.to_natural(*own), point, start)
+
+    def improve(self, point: Mean, start: Natural) -> Natural:
+        """Part by part."""
+        self.check_single(point, start)
+        return self.map_to_natural(lambda part, *own: part.improve(*own), point, start)
+
+    def admits(self, point: Natural) -> Bool[Array, ""]:
+        return self._all_parts(lambda part, own: part.admits(own), point)
+
+    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
+        return self._all_parts(lambda part, own: part.admits_mean(own), point)
+
+    def natural_start(self, point: Mean) -> Natural:
+        return self.map_to_natural(lambda part, own: part.natural_start(own), point)
+
+    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
+        return self.map_parts(lambda part, *own: part.sample_one(*own), self.split_key(key), point)
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        return self.map_to_natural(lambda part, own: part.initialize(own), self.split_key(key))
+
+
+@log_partial_measure.register
+def _(family: IndependentParts, x: Any, observed: Any) -> Float[Array, ""]:
+    return family.add_parts(family.map_parts(log_partial_measure, x, observed))
+
+
+@expected_observation.register
+def _(family: IndependentParts, point: Mean) -> Any:
+    return family.map_parts(expected_observation, point)
+
+
+@sample_hidden.register
+def _(family: IndependentParts, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
+    return family.map_parts(sample_hidden, family.split_key(key), point, x, observed)
+
+
+class Product(AbstractProduct, IndependentParts):
     r"""Independent observations from several families, side by side.
 
     An observation is a tuple with one entry a family. Mathematically,
@@ -50,14 +153,16 @@ class Product(AbstractProduct, Differentiable, Generative):
             raise ValueError("a product needs at least one family.")
         self.parts = parts
 
-    def __str__(self) -> str:
-        return f"Product({', '.join(map(str, self.parts))})"
+    @property
+    def n_parts(self) -> int:
+        """The number of families."""
+        return len(self.parts)
 
-    def _map(self, function: Any, *tuples: tuple) -> tuple:
-        return tuple(function(*args) for args in zip(self.parts, *tuples, strict=True))
+    def map_parts(self, function: Callable, *trees: Any) -> tuple:
+        return tuple(function(*own) for own in zip_parts(self.parts, *trees))
 
-    def _mean(self, components: tuple) -> Mean:
-        return ProductPoint(components, self, Coordinates.MEAN)
+    def add_parts(self, numbers: tuple) -> Float[Array, ""]:
+        return functools.reduce(operator.add, numbers)
 
     @property
     def data_man(self) -> "Product":
@@ -65,31 +170,23 @@ class Product(AbstractProduct, Differentiable, Generative):
         own = tuple(part.data_man for part in self.parts)
         return self if own == self.parts else Product(*own)
 
-    def as_observation(self, data: Any) -> Any:
-        return self._map(lambda part, own: part.as_observation(own), data)
-
-    def data_of(self, x: Any) -> Any:
-        return self._map(lambda part, own: part.data_of(own), x)
-
     @property
     def observation(self) -> Any:
         """A tuple with one observation of each part."""
         return tuple(part.observation for part in self.parts)
 
-    def in_support(self, x: Any) -> Bool[Array, ""]:
-        return jnp.all(jnp.stack(self._map(lambda part, xi: part.in_support(xi), x)))
+    @property
+    def mask(self) -> Any:
+        """A tuple of those of the parts."""
+        return tuple(part.mask for part in self.parts)
 
-    def sufficient_statistic(self, x: Any) -> Mean:
-        return self._mean(self._map(lambda part, xi: part.sufficient_statistic(xi), x))
-
-    def log_base_measure(self, x: Any) -> Float[Array, ""]:
-        return sum(self._map(lambda part, xi: part.log_base_measure(xi), x), jnp.zeros(()))
+    @property
+    def is_exact(self) -> bool:
+        """If all parts are."""
+        return all(part.is_exact for part in self.parts)
 
     def energy(self, point: Natural, x: Any) -> Float[Array, ""]:
         return self.evidence_kernel(point, x, None)
-
-    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        return self.evidence_kernel(point, None, None)
 
     def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
         """The sum of those of the parts.
@@ -97,10 +194,8 @@ class Product(AbstractProduct, Differentiable, Generative):
         The observed parts whose parameters are vectors share one product with their statistics:
         records of many columns are else many small products.
         """
-        nothing = (None,) * len(self.parts)
-        xs, masks = nothing if x is None else x, nothing if observed is None else observed
         terms, vectors, statistics = [], [], []
-        for part, own, xi, mask in zip(self.parts, point.components, xs, masks, strict=True):
+        for part, own, xi, mask in zip_parts(self.parts, point, x, observed):
             if xi is None or not isinstance(part, VectorFamily):
                 terms.append(part.evidence_kernel(own, xi, mask))
                 continue
@@ -114,51 +209,9 @@ class Product(AbstractProduct, Differentiable, Generative):
             terms.append(jnp.concatenate(vectors) @ jnp.concatenate(statistics))
         return functools.reduce(operator.add, terms)
 
-    @property
-    def mask(self) -> Any:
-        """A tuple of those of the parts."""
-        return tuple(part.mask for part in self.parts)
-
-    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
-        starts = (None,) * len(self.parts) if start is None else start.components
-        components = self._map(lambda f, p, s: f.to_natural(p, s), point.components, starts)
-        return ProductPoint(components, self, Coordinates.NATURAL)
-
-    @property
-    def is_exact(self) -> bool:
-        """If all parts are."""
-        return all(part.is_exact for part in self.parts)
-
-    def improve(self, point: Mean, start: Natural) -> Natural:
-        """Part by part."""
-        self.check_single(point, start)
-        components = self._map(lambda f, p, s: f.improve(p, s), point.components, start.components)
-        return ProductPoint(components, self, Coordinates.NATURAL)
-
-    def admits(self, point: Natural) -> Bool[Array, ""]:
-        return jnp.all(jnp.stack(self._map(lambda f, p: f.admits(p), point.components)))
-
-    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
-        return jnp.all(jnp.stack(self._map(lambda f, p: f.admits_mean(p), point.components)))
-
-    def natural_start(self, point: Mean) -> Natural:
-        components = self._map(lambda f, p: f.natural_start(p), point.components)
-        return ProductPoint(components, self, Coordinates.NATURAL)
-
-    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
-        keys = tuple(jax.random.split(key, len(self.parts)))
-        return self._map(lambda f, k, p: f.sample_one(k, p), keys, point.components)
-
-    def initialize(self, key: PRNGKeyArray) -> Natural:
-        keys = tuple(jax.random.split(key, len(self.parts)))
-        components = self._map(lambda f, k: f.initialize(k), keys)
-        return ProductPoint(components, self, Coordinates.NATURAL)
-
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        xs = self.check_form(xs)
-        keys = tuple(jax.random.split(key, len(self.parts)))
-        components = self._map(lambda f, k, xi: f.initialize_from_sample(k, xi), keys, xs)
-        return ProductPoint(components, self, Coordinates.NATURAL)
+        keys, xs = self.split_key(key), self.check_form(xs)
+        return self.map_to_natural(lambda part, *own: part.initialize_from_sample(*own), keys, xs)
 
 
 @variables.register
@@ -169,43 +222,23 @@ def _(family: Product, is_latent: bool = False) -> Any:
 @dependences.register
 def _(family: Product, tree: Any) -> tuple[Dependence, ...]:
     """Those of the parts, which are independent of each other."""
-    pairs = zip(family.parts, tree, strict=True)
-    return sum((dependences(part, own) for part, own in pairs), ())
+    return sum(family.map_parts(dependences, tree), ())
 
 
 @substitute.register
 def _(family: Product, point: Natural, scale: Any, shift: Any) -> Natural:
     """Part by part, with tuples of scales and of shifts, or `None` for none at all."""
     family.check_single(point)
-    nothing = (None,) * len(family.parts)
-    scales, shifts = nothing if scale is None else scale, nothing if shift is None else shift
-    components = tuple(
-        own if b is None and c is None else substitute(part, own, b, c)
-        for part, own, b, c in zip(family.parts, point.components, scales, shifts, strict=True)
-    )
-    return ProductPoint(components, family, Coordinates.NATURAL)
+
+    def move(part: Differentiable, own: Natural, b: Any, c: Any) -> Natural:
+        return own if b is None and c is None else substitute(part, own, b, c)
+
+    return family.map_to_natural(move, point, scale, shift)
 
 
 @placeholder.register
 def _(family: Product) -> tuple:
     return tuple(placeholder(part) for part in family.parts)
-
-
-@log_partial_measure.register
-def _(family: Product, x: Any, observed: Any) -> Float[Array, ""]:
-    measures = family._map(log_partial_measure, x, observed)
-    return functools.reduce(operator.add, measures)
-
-
-@expected_observation.register
-def _(family: Product, point: Mean) -> tuple:
-    return family._map(expected_observation, point.components)
-
-
-@sample_hidden.register
-def _(family: Product, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> tuple:
-    keys = tuple(jax.random.split(key, len(family.parts)))
-    return family._map(sample_hidden, keys, point.components, x, observed)
 
 
 class ReplicatedPoint(Point):
@@ -221,16 +254,7 @@ class ReplicatedPoint(Point):
 
     def __check_init__(self):
         whole: Any = self.manifold
-        if self.replicas.manifold != whole.family:
-            raise TypeError(
-                f"a point of {whole} consists of points of {whole.family}, got points of "
-                f"{self.replicas.manifold}."
-            )
-        if self.replicas.coordinates is not self.coordinates:
-            raise TypeError(
-                f"a {self.coordinates.value} point of {whole} consists of such points, got "
-                f"{self.replicas.coordinates.value} ones."
-            )
+        check_kinds(self, (self.replicas,), (whole.family,))
         if self.replicas.batch_shape[-1:] != (whole.n_replicas,):
             raise ValueError(
                 f"a point of {whole} has replicas with batch axes (*batch, {whole.n_replicas}), "
@@ -243,7 +267,7 @@ class ReplicatedPoint(Point):
         return self.replicas.batch_shape[:-1]
 
 
-class Replicated(Differentiable, Generative):
+class Replicated(IndependentParts):
     r"""Independent observations from `n_replicas` distributions of one family.
 
     An observation is one array (or pytree) with a leading axis of that length. Mathematically,
@@ -259,8 +283,20 @@ class Replicated(Differentiable, Generative):
         if self.n_replicas < 1:
             raise ValueError(f"expected at least one replica, got n_replicas={self.n_replicas}.")
 
-    def _point(self, replicas: Point, coordinates: Coordinates) -> Point:
-        return ReplicatedPoint(replicas, self, coordinates)
+    @property
+    def n_parts(self) -> int:
+        """The number of replicas."""
+        return self.n_replicas
+
+    def map_parts(self, function: Callable, *trees: Any) -> Any:
+        own = (tree.replicas if isinstance(tree, ReplicatedPoint) else tree for tree in trees)
+        return jax.vmap(functools.partial(function, self.family))(*own)
+
+    def add_parts(self, numbers: Float[Array, " n"]) -> Float[Array, ""]:
+        return jnp.sum(numbers)
+
+    def _assemble(self, points: Point, coordinates: Coordinates) -> Point:
+        return ReplicatedPoint(points, self, coordinates)
 
     @property
     def dim(self) -> int:
@@ -271,7 +307,7 @@ class Replicated(Differentiable, Generative):
         def repeat(leaf: Array) -> Array:
             return jnp.zeros((self.n_replicas, *leaf.shape), leaf.dtype)
 
-        return self._point(jax.tree.map(repeat, self.family.zeros(coordinates)), coordinates)
+        return self._assemble(jax.tree.map(repeat, self.family.zeros(coordinates)), coordinates)
 
     def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
         self.check_single(point)
@@ -281,9 +317,8 @@ class Replicated(Differentiable, Generative):
         self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
         rows = jnp.asarray(vector).reshape(self.n_replicas, self.family.dim)
-        return self._point(
-            jax.vmap(lambda row: self.family.unravel(row, coordinates))(rows), coordinates
-        )
+        points = self.map_parts(lambda part, row: part.unravel(row, coordinates), rows)
+        return self._assemble(points, coordinates)
 
     @property
     def data_man(self) -> "Replicated":
@@ -291,32 +326,23 @@ class Replicated(Differentiable, Generative):
         own = self.family.data_man
         return self if own == self.family else Replicated(own, self.n_replicas)
 
-    def as_observation(self, data: Any) -> Any:
-        return jax.vmap(self.family.as_observation)(data)
-
-    def data_of(self, x: Any) -> Any:
-        return jax.vmap(self.family.data_of)(x)
+    def _repeat(self, form: Any) -> Any:
+        return jax.ShapeDtypeStruct((self.n_replicas, *form.shape), form.dtype)
 
     @property
     def observation(self) -> Any:
         """An observation of the family with a leading axis."""
+        return jax.tree.map(self._repeat, self.family.observation)
 
-        def repeat(form: Any) -> Any:
-            return jax.ShapeDtypeStruct((self.n_replicas, *form.shape), form.dtype)
+    @property
+    def mask(self) -> Any:
+        """That of the family with a leading axis."""
+        return jax.tree.map(self._repeat, self.family.mask)
 
-        return jax.tree.map(repeat, self.family.observation)
-
-    def in_support(self, x: Any) -> Bool[Array, ""]:
-        return jnp.all(jax.vmap(self.family.in_support)(x))
-
-    def sufficient_statistic(self, x: Any) -> Mean:
-        return self._point(jax.vmap(self.family.sufficient_statistic)(x), Coordinates.MEAN)
-
-    def log_base_measure(self, x: Any) -> Float[Array, ""]:
-        return jnp.sum(jax.vmap(self.family.log_base_measure)(x))
-
-    def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        return self.evidence_kernel(point, None, None)
+    @property
+    def is_exact(self) -> bool:
+        """If the family is."""
+        return self.family.is_exact
 
     def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
         """The sum of those of the replicas.
@@ -324,69 +350,21 @@ class Replicated(Differentiable, Generative):
         Where the parameters of the family are a vector, those of all observed replicas make one
         product with their statistics.
         """
-        family: Any = self.family
-        log_partition = jax.vmap(lambda replica: family.evidence_kernel(replica, None, None))
-        if x is None:
-            return jnp.sum(log_partition(point.replicas))
-        if not isinstance(family, VectorFamily):
-            mapped = jax.vmap(family.evidence_kernel, (0, 0, None if observed is None else 0))
-            return jnp.sum(mapped(point.replicas, x, observed))
+        if x is None or not isinstance(self.family, VectorFamily):
+            own = point, x, observed
+            return self.add_parts(self.map_parts(lambda part, *o: part.evidence_kernel(*o), *own))
         if observed is None:
             return self.energy(point, x)
-        hidden = log_partition(point.replicas)
+        hidden = self.map_parts(lambda part, own: part.evidence_kernel(own, None, None), point)
         values = jnp.where(observed[:, None], point.replicas.values, 0)
-        shown = self._point(VectorPoint(values, family, Coordinates.NATURAL), Coordinates.NATURAL)
+        replicas = VectorPoint(values, self.family, Coordinates.NATURAL)
+        shown = self._assemble(replicas, Coordinates.NATURAL)
         return self.energy(shown, x) + jnp.sum(jnp.where(observed, 0, hidden))
 
-    @property
-    def mask(self) -> Any:
-        """That of the family with a leading axis."""
-
-        def repeat(form: Any) -> Any:
-            return jax.ShapeDtypeStruct((self.n_replicas, *form.shape), form.dtype)
-
-        return jax.tree.map(repeat, self.family.mask)
-
-    def natural_kernel(self, point: Mean, start: Natural | None = None) -> Natural:
-        if start is None:
-            replicas = jax.vmap(self.family.to_natural)(point.replicas)
-        else:
-            replicas = jax.vmap(self.family.to_natural)(point.replicas, start.replicas)
-        return self._point(replicas, Coordinates.NATURAL)
-
-    @property
-    def is_exact(self) -> bool:
-        """If the family is."""
-        return self.family.is_exact
-
-    def improve(self, point: Mean, start: Natural) -> Natural:
-        """Replica by replica."""
-        self.check_single(point, start)
-        replicas = jax.vmap(self.family.improve)(point.replicas, start.replicas)
-        return self._point(replicas, Coordinates.NATURAL)
-
-    def admits(self, point: Natural) -> Bool[Array, ""]:
-        return jnp.all(jax.vmap(self.family.admits)(point.replicas))
-
-    def admits_mean(self, point: Mean) -> Bool[Array, ""]:
-        return jnp.all(jax.vmap(self.family.admits_mean)(point.replicas))
-
-    def natural_start(self, point: Mean) -> Natural:
-        return self._point(jax.vmap(self.family.natural_start)(point.replicas), Coordinates.NATURAL)
-
-    def sample_one(self, key: PRNGKeyArray, point: Natural) -> Any:
-        family: Any = self.family
-        return jax.vmap(family.sample_one)(jax.random.split(key, self.n_replicas), point.replicas)
-
-    def initialize(self, key: PRNGKeyArray) -> Natural:
-        keys = jax.random.split(key, self.n_replicas)
-        return self._point(jax.vmap(self.family.initialize)(keys), Coordinates.NATURAL)
-
     def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        xs = self.check_data(xs)
-        keys = jax.random.split(key, self.n_replicas)
+        keys, xs = self.split_key(key), self.check_data(xs)
         replicas = jax.vmap(self.family.initialize_from_sample, (0, 1))(keys, xs)
-        return self._point(replicas, Coordinates.NATURAL)
+        return self._assemble(replicas, Coordinates.NATURAL)
 
 
 @placeholder.register
@@ -395,24 +373,3 @@ def _(family: Replicated) -> Any:
         return jnp.broadcast_to(leaf, (family.n_replicas, *jnp.shape(leaf)))
 
     return jax.tree.map(repeat, placeholder(family.family))
-
-
-@log_partial_measure.register
-def _(family: Replicated, x: Any, observed: Any) -> Float[Array, ""]:
-    own = family.family
-    return jnp.sum(jax.vmap(lambda x, mask: log_partial_measure(own, x, mask))(x, observed))
-
-
-@expected_observation.register
-def _(family: Replicated, point: Mean) -> Any:
-    return jax.vmap(lambda own: expected_observation(family.family, own))(point.replicas)
-
-
-@sample_hidden.register
-def _(family: Replicated, key: PRNGKeyArray, point: Natural, x: Any, observed: Any) -> Any:
-    keys = jax.random.split(key, family.n_replicas)
-
-    def sample(*own: Any) -> Any:
-        return sample_hidden(family.family, *own)
-
-    return jax.vmap(sample)(keys, point.replicas, x, observed)

@@ -6,8 +6,8 @@ import equinox as eqx
 
 from harmonium.exponential_family.product import Product
 from harmonium.geometry.embedding import RestrictionEmbedding
-from harmonium.geometry.point import Coordinates, Mean, Natural, Point
-from harmonium.geometry.product import ProductPoint
+from harmonium.geometry.point import Coordinates, Mean, Natural
+from harmonium.geometry.product import ProductPoint, zip_parts
 from harmonium.geometry.structure import cached_property
 
 
@@ -37,26 +37,22 @@ class ProductEmbedding(RestrictionEmbedding):
         families: Any = (part.amb_man for part in self.parts)
         return Product(*families)
 
-    def _map(self, function: Any, *tuples: tuple) -> tuple:
-        return tuple(function(*args) for args in zip(self.parts, *tuples, strict=True))
-
-    def _sub_point(self, components: tuple, coordinates: Coordinates) -> Point:
-        return ProductPoint(components, self.sub_man, coordinates)
+    def _map(self, function: Any, *trees: Any) -> tuple:
+        return tuple(function(*own) for own in zip_parts(self.parts, *trees))
 
     def embed(self, point: Natural) -> Natural:
         self.sub_man.check_single(point)
-        components = self._map(lambda part, p: part.embed(p), point.components)
+        components = self._map(lambda part, own: part.embed(own), point)
         return ProductPoint(components, self.amb_man, Coordinates.NATURAL)
 
     def project(self, point: Mean) -> Mean:
         self.amb_man.check_single(point)
-        components = self._map(lambda part, p: part.project(p), point.components)
-        return self._sub_point(components, Coordinates.MEAN)
+        components = self._map(lambda part, own: part.project(own), point)
+        return ProductPoint(components, self.sub_man, Coordinates.MEAN)
 
     def translate(self, point: Natural, shift: Natural) -> Natural:
         self.amb_man.check_single(point)
-        pairs = point.components, shift.components
-        components = self._map(lambda part, p, s: part.translate(p, s), *pairs)
+        components = self._map(lambda part, *own: part.translate(*own), point, shift)
         return ProductPoint(components, self.amb_man, Coordinates.NATURAL)
 
     def observe(self, x: Any) -> Any:
@@ -64,10 +60,10 @@ class ProductEmbedding(RestrictionEmbedding):
 
     def restrict(self, point: Natural) -> Natural:
         self.amb_man.check_single(point)
-        components = self._map(lambda part, p: part.restrict(p), point.components)
-        return self._sub_point(components, Coordinates.NATURAL)
+        components = self._map(lambda part, own: part.restrict(own), point)
+        return ProductPoint(components, self.sub_man, Coordinates.NATURAL)
 
     def dominate(self, point: Natural) -> Natural:
         self.amb_man.check_single(point)
-        components = self._map(lambda part, p: part.dominate(p), point.components)
-        return self._sub_point(components, Coordinates.NATURAL)
+        components = self._map(lambda part, own: part.dominate(own), point)
+        return ProductPoint(components, self.sub_man, Coordinates.NATURAL)

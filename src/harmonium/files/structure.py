@@ -12,7 +12,6 @@ expands to is counted while it is read.
 import contextlib
 import dataclasses
 import enum
-import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from jax.core import Tracer
 
 from harmonium.files import version_1
 from harmonium.files.container import DTYPES, FileError
-from harmonium.geometry.structure import Structure
+from harmonium.geometry.structure import Structure, is_variadic
 from harmonium.harmoniums.harmonium import Joint
 from harmonium.harmoniums.marginals import Estimate
 
@@ -113,16 +112,10 @@ def construct(cls: Any, fields: Sequence[Any]) -> Any:
 
     That constructors do is part of what a class of structures has to fulfil.
     """
-    if _is_variadic(cls):
+    if is_variadic(cls):
         (items,) = fields
         return cls(*items)
     return cls(*fields)
-
-
-@functools.cache
-def _is_variadic(cls: Any) -> bool:
-    parameters = inspect.signature(cls).parameters.values()
-    return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 class _Extent:

@@ -20,6 +20,9 @@ class Elementwise(CovarianceStructure):
     def moment_from_diagonal(self, diagonal: Float[Array, " n"]) -> Leaf:
         """What a moment keeps of one with this diagonal."""
 
+    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
+        return self.quadratic(matrix, vector)
+
     def factor(self, precision: Leaf, n: int) -> Leaf:
         return precision
 
@@ -106,9 +109,6 @@ class Diagonal(Elementwise):
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
         return matrix @ vector**2
 
-    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
-        return self.quadratic(matrix, vector)
-
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment
 
@@ -151,9 +151,6 @@ class Scale(Elementwise):
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
         return matrix * (vector @ vector)
 
-    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
-        return self.quadratic(matrix, vector)
-
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment / n
 
@@ -192,9 +189,6 @@ class Identity(Elementwise):
 
     def quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
         return vector @ vector
-
-    def parametric_quadratic(self, matrix: Leaf, vector: Float[Array, " n"]) -> Float[Array, ""]:
-        return self.quadratic(matrix, vector)
 
     def matrix_from_moment(self, moment: Leaf, n: int) -> Leaf:
         return moment

@@ -1,5 +1,7 @@
 """Products of manifolds, whose points are tuples of points."""
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -16,7 +18,30 @@ else:
     from equinox import AbstractVar
 
 
-class ProductPoint(Point):
+class CompositePoint(Point):
+    """A point that consists of points of the parts of its manifold."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Point, ...]:
+        """One point of each part of the manifold, with the same batch axes and coordinates."""
+
+    def __check_init__(self):
+        manifold: Any = self.manifold
+        check_kinds(self, self.parts, manifold.parts)
+        batches = {part.batch_shape for part in self.parts}
+        if len(batches) > 1:
+            raise ValueError(
+                f"the parts of a point of {self.manifold} have different batch axes: {batches}."
+            )
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes of the parts."""
+        return self.parts[0].batch_shape if self.parts else ()
+
+
+class ProductPoint(CompositePoint):
     """A point of a product: one point of each part.
 
     **Fields:** `components`, a tuple of points with the same batch axes and coordinates, and the
@@ -27,23 +52,20 @@ class ProductPoint(Point):
     manifold: Structure = eqx.field(static=True)
     coordinates: Coordinates = eqx.field(static=True)
 
-    def __check_init__(self):
-        check_parts(self, self.components, self.manifold.parts)  # pyright: ignore[reportAttributeAccessIssue]
-
     @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """The leading axes of the components."""
-        return self.components[0].batch_shape if self.components else ()
+    def parts(self) -> tuple[Point, ...]:
+        """The components."""
+        return self.components
 
 
-def check_parts(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]) -> None:
-    """Checks that the parts of a point have the manifolds, coordinates and batch of the whole."""
-    check_kinds(whole, points, manifolds)
-    batches = {point.batch_shape for point in points}
-    if len(batches) > 1:
-        raise ValueError(
-            f"the parts of a point of {whole.manifold} have different batch axes: {batches}."
-        )
+def zip_parts(parts: tuple, *trees: Any) -> Iterator[tuple]:
+    """Each part with what belongs to it in points of the whole, tuples, or `None` for nothing."""
+
+    def entries(tree: Any) -> Any:
+        tree = tree.parts if isinstance(tree, CompositePoint) else tree
+        return (None,) * len(parts) if tree is None else tree
+
+    return zip(parts, *map(entries, trees), strict=True)
 
 
 def check_kinds(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifold, ...]) -> None:
@@ -60,10 +82,14 @@ def check_kinds(whole: Point, points: tuple[Point, ...], manifolds: tuple[Manifo
         )
 
 
-class AbstractProduct(Manifold):
-    """A product of manifolds: dimensions add up and coordinates are joined."""
+class Composite(Manifold):
+    """A manifold made of others, its parts: dimensions add up and coordinates are joined."""
 
     parts: AbstractVar[tuple]
+
+    @abstractmethod
+    def _assemble(self, points: Any, coordinates: Coordinates) -> Point:
+        """The point that consists of these points of the parts."""
 
     @property
     def dim(self) -> int:
@@ -71,35 +97,28 @@ class AbstractProduct(Manifold):
         return sum(part.dim for part in self.parts)
 
     def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
-        return ProductPoint(
-            tuple(part.zeros(coordinates) for part in self.parts), self, coordinates
-        )
+        return self._assemble(tuple(part.zeros(coordinates) for part in self.parts), coordinates)
 
     def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
         self.check_single(point)
-        return ravel_parts(self.parts, point.components)
+        vectors = [part.ravel(own) for part, own in zip_parts(self.parts, point)]
+        return jnp.concatenate(vectors) if vectors else jnp.zeros(0)
 
     def unravel(
         self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
     ) -> Point:
-        return ProductPoint(unravel_parts(self.parts, vector, coordinates), self, coordinates)
+        points, start = [], 0
+        for part in self.parts:
+            points.append(part.unravel(vector[start : start + part.dim], coordinates))
+            start += part.dim
+        return self._assemble(tuple(points), coordinates)
 
 
-def ravel_parts(manifolds: tuple[Manifold, ...], points: tuple[Point, ...]) -> Float[Array, " n"]:
-    """The minimal coordinates of several points, one after the other."""
-    vectors = [manifold.ravel(point) for manifold, point in zip(manifolds, points, strict=True)]
-    return jnp.concatenate(vectors) if vectors else jnp.zeros(0)
+class AbstractProduct(Composite):
+    """A product of manifolds, whose points are tuples."""
 
-
-def unravel_parts(
-    manifolds: tuple[Manifold, ...], vector: Float[AnyArray, " n"], coordinates: Coordinates
-) -> tuple[Any, ...]:
-    """The points whose minimal coordinates follow each other in the vector."""
-    points, start = [], 0
-    for manifold in manifolds:
-        points.append(manifold.unravel(vector[start : start + manifold.dim], coordinates))
-        start += manifold.dim
-    return tuple(points)
+    def _assemble(self, points: tuple, coordinates: Coordinates) -> Point:
+        return ProductPoint(points, self, coordinates)
 
 
 class Pair(AbstractProduct):

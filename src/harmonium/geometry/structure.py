@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 from typing import Any, no_type_check
 
 import equinox as eqx
@@ -67,7 +68,8 @@ class Structure(eqx.Module):
 
     def __str__(self) -> str:
         """The structure in one line, as the code that makes it."""
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        values = values[0] if is_variadic(type(self)) else values
         return f"{type(self).__name__}({', '.join(_text(v) for v in values if v is not None)})"
 
     def __repr__(self) -> str:
@@ -91,6 +93,13 @@ def _flat_key(structure):
         key = (type(structure), *(key for value in values for key in _flatten(value)))
         object.__setattr__(structure, "_key", key)
         return key
+
+
+@functools.cache
+def is_variadic(cls: Any) -> bool:
+    """Whether the constructor of a class takes all items of its only field, one by one."""
+    parameters = inspect.signature(cls).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 def _text(value: Any) -> str:

@@ -3,29 +3,24 @@
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from harmonium.exponential_family.evidence import is_whole
-from harmonium.exponential_family.outline import Dependence, interactions
 from harmonium.geometry.embedding import (
     IdentityEmbedding,
     LinearEmbedding,
     RestrictionEmbedding,
+    compose,
 )
-from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Mean, Natural
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import embed_observable
+from harmonium.harmoniums.lifted import Lifted
 from harmonium.harmoniums.marginals import select_component
-from harmonium.harmoniums.standardize import (
-    standardize_under,
-    substitute_cause,
-    substitute_likelihood,
-)
+from harmonium.harmoniums.standardize import standardize_under
 
 
-class Attached(Conjugated):
+class Attached(Lifted):
     r"""A harmonium over one part of a larger latent: $p(x, y, z) = p(x|z)\, p(y, z)$.
 
     The given harmonium has the latent $z$, a statistic of which is part of those of the latent
@@ -76,46 +71,20 @@ class Attached(Conjugated):
                 f"{self.pst_prr_emb.sub_man}: these must be the same."
             )
 
-    @property
-    def obs_man(self) -> Any:
-        """The observable manifold of the attached harmonium."""
-        return self.hrm_man.obs_man
-
     @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """The embedding that was given, or the identity."""
         return self.restriction
 
     @property
-    def pst_man(self) -> Any:
-        """The larger latent manifold, of the posterior."""
-        return self.pst_prr_emb.sub_man
+    def pst_lens(self) -> LinearEmbedding:
+        """Where the attached harmonium's latent is in the larger one of the posterior."""
+        return self.lat_emb
 
-    @property
-    def int_man(self) -> Manifold:
-        """The attached harmonium's interaction."""
-        return self.hrm_man.int_man
-
-    @property
-    def has_closed_form_likelihood(self) -> bool:
-        """If the attached harmonium's likelihood has a closed-form M-step."""
-        return self.hrm_man.has_closed_form_likelihood
-
-    def message(
-        self, likelihood: Natural, x: Any, observed: Any
-    ) -> tuple[Natural, Float[Array, ""]]:
-        """That of the attached harmonium, in a part of the larger latent."""
-        rho, chi = self.hrm_man.message(likelihood, x, observed)
-        rho = self.lat_emb.embed(rho)
-        return rho if is_whole(x, observed) else self.pst_prr_emb.embed(rho), chi
-
-    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
-        return self.hrm_man.observable_at(likelihood, self.lat_emb.observe(latent))
-
-    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        latent = self.lat_emb.project(point.latent)
-        mean = self.hrm_man.point(point.observable, point.interaction, latent)
-        return self.hrm_man.likelihood_to_natural(mean, start)
+    @cached_property
+    def prr_lens(self) -> LinearEmbedding:
+        """Where the attached harmonium's latent is in the larger one of the prior."""
+        return compose(self.pst_prr_emb, self.lat_emb)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return self._join(key, self.hrm_man.initialize(key))
@@ -129,12 +98,6 @@ class Attached(Conjugated):
         return self.join_dominated(likelihood, self.pst_man.initialize(key))
 
 
-@interactions.register
-def _(model: Attached, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-    """Those of the attached harmonium, with a part of the latents."""
-    return interactions(model.hrm_man, model.lat_emb.observe(latents), observables)
-
-
 @embed_observable.register
 def _(model: Attached, embedding: LinearEmbedding) -> Attached:
     attached = embed_observable(model.hrm_man, embedding)
@@ -145,17 +108,6 @@ def _(model: Attached, embedding: LinearEmbedding) -> Attached:
 def _(model: Attached, point: Natural, mean: Mean) -> Natural:
     """The point itself: the other harmoniums over the larger latent would have to follow."""
     return point
-
-
-@substitute_likelihood.register
-def _(model: Attached, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
-    likelihood, rho = substitute_likelihood(model.hrm_man, likelihood, scale, shift)
-    return likelihood, model.lat_emb.embed(rho)
-
-
-@substitute_cause.register
-def _(model: Attached, likelihood: Natural, scale: Any, shift: Any) -> Natural:
-    return substitute_cause(model.hrm_man, likelihood, scale, shift)
 
 
 @select_component.register

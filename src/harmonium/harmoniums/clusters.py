@@ -31,13 +31,12 @@ def _(family: Normal, x: Any) -> Float[Array, " d"]:
 
 @features_of.register
 def _(family: Product, x: Any) -> Float[Array, " d"]:
-    vectors = [features_of(part, own) for part, own in zip(family.parts, x, strict=True)]
-    return jnp.concatenate([vector.astype(float) for vector in vectors])
+    return jnp.concatenate([own.astype(float) for own in family.map_parts(features_of, x)])
 
 
 @features_of.register
 def _(family: Replicated, x: Any) -> Float[Array, " d"]:
-    return jax.vmap(lambda own: features_of(family.family, own))(x).reshape(-1)
+    return family.map_parts(features_of, x).reshape(-1)
 
 
 def k_means(

@@ -34,9 +34,7 @@ def condense(model: Any, xs: Any, weights: Any = None) -> tuple[Any, Any]:
 
 
 @batched
-def two_moment_sample(
-    xs: Float[Array, "n d"], weights: Float[Array, " n"]
-) -> tuple[Float[Array, "2*d d"], Float[Array, " 2*d"]]:
+def two_moment_sample(xs: Any, weights: Any) -> tuple[Float[Array, "2*d d"], Float[Array, " 2*d"]]:
     """Pseudo-observations with the first two moments of a weighted sample.
 
     **Arguments:**

@@ -17,7 +17,7 @@ from harmonium.exponential_family.checks import (
 )
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
 from harmonium.exponential_family.compiled import batched
-from harmonium.exponential_family.evidence import is_whole, value_and_mean
+from harmonium.exponential_family.evidence import value_and_mean
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import describe
 from harmonium.exponential_family.partial import check_partial
@@ -88,10 +88,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
     def evidence_kernel(self, point: Natural, x: Any, observed: Any) -> Float[Array, ""]:
         x, z = (None, None) if x is None else x
         x_mask, z_mask = (None, None) if observed is None else observed
-        rho, chi = self.message(
-            self.make_likelihood(point.observable, point.interaction), x, x_mask
-        )
-        latent = point.latent if is_whole(x, x_mask) else self.pst_prr_emb.embed(point.latent)
+        latent, rho, chi = self._latent_and_message(point, x, x_mask)
         family: Any = latent.manifold
         return family.translated_evidence(latent, rho, z, z_mask) + chi
 

@@ -21,8 +21,8 @@ from harmonium.geometry.affine_map import AffineMap, AffinePoint
 from harmonium.geometry.embedding import IdentityEmbedding, RestrictionEmbedding
 from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.point import Coordinates, Mean, Natural, Point, gradient
-from harmonium.geometry.product import check_parts, ravel_parts, unravel_parts
-from harmonium.geometry.structure import AnyArray, Structure, cached_property
+from harmonium.geometry.product import Composite, CompositePoint
+from harmonium.geometry.structure import Structure, cached_property
 
 if TYPE_CHECKING:  # type checkers would take abstract variables for dataclass fields
     from typing import ClassVar as AbstractVar
@@ -40,7 +40,7 @@ class Joint(NamedTuple):
     latent: Any
 
 
-class HarmoniumPoint(Point):
+class HarmoniumPoint(CompositePoint):
     r"""A point of a harmonium.
 
     **Fields:** `observable`, `interaction` and `latent`, points of `obs_man`, `int_man` and
@@ -55,17 +55,13 @@ class HarmoniumPoint(Point):
     manifold: Structure = eqx.field(static=True)
     coordinates: Coordinates = eqx.field(static=True)
 
-    def __check_init__(self):
-        harmonium: Any = self.manifold
-        check_parts(self, (self.observable, self.interaction, self.latent), harmonium.parts)
-
     @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """The leading axes of the parts."""
-        return self.observable.batch_shape
+    def parts(self) -> tuple[Point, Point, Point]:
+        """The three points."""
+        return (self.observable, self.interaction, self.latent)
 
 
-class Harmonium(ExponentialFamily):
+class Harmonium(Composite, ExponentialFamily):
     r"""A joint exponential family of observables $x$ and latents $z$ with a linear interaction.
 
     $\log p(x, z) = \theta_X \cdot s_X(x) + \theta_Z \cdot s_Z(z) + s_X(x) \cdot \Theta_{XZ} \cdot
@@ -138,26 +134,12 @@ class Harmonium(ExponentialFamily):
         """The manifold of likelihoods."""
         return AffineMap(self.obs_man, self.int_man)
 
-    @property
-    def dim(self) -> int:
-        """The sum of the dimensions of the parts."""
-        return sum(part.dim for part in self.parts)
-
     def point(self, observable: Point, interaction: Point, latent: Point) -> Point:
         """The point with these parts, in their coordinates."""
         return HarmoniumPoint(observable, interaction, latent, self, observable.coordinates)
 
-    def zeros(self, coordinates: Coordinates = Coordinates.NATURAL) -> Point:
-        return self.point(*(part.zeros(coordinates) for part in self.parts))
-
-    def ravel(self, point: Point) -> Float[Array, " {self.dim}"]:
-        self.check_single(point)
-        return ravel_parts(self.parts, (point.observable, point.interaction, point.latent))
-
-    def unravel(
-        self, vector: Float[AnyArray, " {self.dim}"], coordinates: Coordinates = Coordinates.NATURAL
-    ) -> Point:
-        return self.point(*unravel_parts(self.parts, vector, coordinates))
+    def _assemble(self, points: tuple[Point, Point, Point], coordinates: Coordinates) -> Point:
+        return HarmoniumPoint(*points, self, coordinates)
 
     # --- observations
 
@@ -224,10 +206,17 @@ class Harmonium(ExponentialFamily):
 
         **Arguments:** `x` and `observed` as `message` takes them.
         """
+        latent, rho, chi = self._latent_and_message(point, x, observed)
+        return latent + rho, chi
+
+    def _latent_and_message(
+        self, point: Natural, x: Any, observed: Any
+    ) -> tuple[Natural, Natural, Float[Array, ""]]:
+        """The latent's parameters, on the manifold of the message about it; and the message."""
         likelihood = self.make_likelihood(point.observable, point.interaction)
         rho, chi = self.message(likelihood, x, observed)
         latent = point.latent if is_whole(x, observed) else self.pst_prr_emb.embed(point.latent)
-        return latent + rho, chi
+        return latent, rho, chi
 
     def posterior_at(self, point: Natural, x: Any, observed: Any = None) -> Natural:
         r"""The natural parameters $\theta_Z + \Theta_{XZ}^T s_X(x)$ of $p(z|x)$ at one $x$.

@@ -5,11 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.evidence import is_whole
-from harmonium.exponential_family.outline import Dependence, interactions
 from harmonium.families.normal import Normal
 from harmonium.geometry.diagonal import Diagonal
 from harmonium.geometry.embedding import (
@@ -17,25 +15,23 @@ from harmonium.geometry.embedding import (
     LinearEmbedding,
     RestrictionEmbedding,
 )
-from harmonium.geometry.manifold import Manifold
 from harmonium.geometry.matrix import CovarianceStructure, PositiveDefinite
 from harmonium.geometry.point import Mean, Natural
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import embed_deep, embed_observable, observable_lens
+from harmonium.harmoniums.lifted import Lifted
 from harmonium.harmoniums.linear_gaussian import LinearGaussianModel
 from harmonium.harmoniums.marginals import Channel, channel, select_component
 from harmonium.harmoniums.mixture import Mixture
 from harmonium.harmoniums.standardize import (
     standardize_under,
     standardizing_map,
-    substitute_cause,
     substitute_latent,
-    substitute_likelihood,
 )
 
 
-class Hierarchical(Conjugated):
+class Hierarchical(Lifted):
     r"""A conjugated harmonium on top of another: $p(x, y, z) = p(x|y)\, p(y|z)\, p(z)$.
 
     $\log p(x, y, z) = \theta_X \cdot s(x) + s(x) \cdot \Theta_{XY} \cdot s(y) +
@@ -63,6 +59,11 @@ class Hierarchical(Conjugated):
                 f"the levels do not fit: the posterior of the lower harmonium lies on {lower}, the "
                 f"observable of the upper harmonium on {upper}. {_remedy(lower, upper)}"
             )
+
+    @property
+    def hrm_man(self) -> Conjugated:
+        """The lower harmonium."""
+        return self.lwr_hrm
 
     @property
     def pst_upr_hrm(self) -> Conjugated:
@@ -93,47 +94,9 @@ class Hierarchical(Conjugated):
         return _found(observable_lens(self.prr_upr_hrm, self.lwr_hrm.prr_man))
 
     @property
-    def obs_man(self) -> Any:
-        """The observable manifold of the lower harmonium."""
-        return self.lwr_hrm.obs_man
-
-    @property
-    def pst_man(self) -> Conjugated:
-        """The upper harmonium, of the posterior."""
-        return self.upr_hrm
-
-    # --- marginals
-
-    @property
-    def int_man(self) -> Manifold:
-        """The lower harmonium's interaction."""
-        return self.lwr_hrm.int_man
-
-    @property
-    def has_closed_form_likelihood(self) -> bool:
-        """If the lower harmonium's likelihood has a closed-form M-step."""
-        return self.lwr_hrm.has_closed_form_likelihood
-
-    @property
     def is_jointly_gaussian(self) -> bool:
         """If both levels are."""
         return self.lwr_hrm.is_jointly_gaussian and self.upr_hrm.is_jointly_gaussian
-
-    def message(
-        self, likelihood: Natural, x: Any, observed: Any
-    ) -> tuple[Natural, Float[Array, ""]]:
-        """That of the lower harmonium, in the observable of the upper one."""
-        rho, chi = self.lwr_hrm.message(likelihood, x, observed)
-        lens = self.pst_lens if is_whole(x, observed) else self.prr_lens
-        return lens.embed(rho), chi
-
-    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
-        return self.lwr_hrm.observable_at(likelihood, self.pst_lens.observe(latent))
-
-    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        latent = self.pst_lens.project(point.latent)
-        mean = self.lwr_hrm.point(point.observable, point.interaction, latent)
-        return self.lwr_hrm.likelihood_to_natural(mean, start)
 
     # --- starts
 
@@ -193,12 +156,6 @@ def _latents_of(model: Conjugated, key: PRNGKeyArray, point: Natural, xs: Any) -
     return jax.vmap(draw)(keys, model.data_man.check_data(xs))
 
 
-@interactions.register
-def _(model: Hierarchical, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-    """Those of the lower harmonium, with what the upper one observes."""
-    return interactions(model.lwr_hrm, model.pst_lens.observe(latents), observables)
-
-
 @embed_observable.register
 def _(model: Hierarchical, embedding: LinearEmbedding) -> Hierarchical:
     return Hierarchical(embed_observable(model.lwr_hrm, embedding), model.upr_hrm)
@@ -212,17 +169,6 @@ def _(model: Hierarchical, point: Natural, mean: Mean) -> Natural:
         point = substitute_latent(model, point, *standardizing)
     upper = standardize_under(model.upr_hrm, point.latent, mean.latent)
     return model.point(point.observable, point.interaction, upper)
-
-
-@substitute_likelihood.register
-def _(model: Hierarchical, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
-    likelihood, rho = substitute_likelihood(model.lwr_hrm, likelihood, scale, shift)
-    return likelihood, model.pst_lens.embed(rho)
-
-
-@substitute_cause.register
-def _(model: Hierarchical, likelihood: Natural, scale: Any, shift: Any) -> Natural:
-    return substitute_cause(model.lwr_hrm, likelihood, scale, shift)
 
 
 @channel.register

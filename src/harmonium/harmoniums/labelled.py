@@ -9,20 +9,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from harmonium.exponential_family.outline import Dependence, Variable, interactions, variables
+from harmonium.exponential_family.outline import Variable, variables
 from harmonium.exponential_family.product import Product
 from harmonium.families.categorical import Categorical
-from harmonium.geometry.embedding import RestrictionEmbedding, zeros_like
-from harmonium.geometry.manifold import Manifold
+from harmonium.geometry.embedding import IdentityEmbedding, RestrictionEmbedding, zeros_like
 from harmonium.geometry.point import Mean, Natural, Point
+from harmonium.geometry.product import zip_parts
 from harmonium.geometry.structure import cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.harmonium import HarmoniumPoint, Joint
 from harmonium.harmoniums.latents import posterior_top
+from harmonium.harmoniums.lifted import Lifted
 from harmonium.harmoniums.standardize import standardize_under, substitute_likelihood
 
 
-class Labelled(Conjugated):
+class Labelled(Lifted):
     """A harmonium of whose latents some are data, too.
 
     It is the same distribution; what differs is what counts as data: tuples of the data of the
@@ -51,18 +52,15 @@ class Labelled(Conjugated):
         self.hrm_man = hrm_man
         self.latents = tuple(sorted({own % count for own in numbers}))
 
-    def __str__(self) -> str:
-        return f"Labelled({self.hrm_man}, {self.latents})"
-
     def wrap(self, point: Point) -> Point:
         """A point of the harmonium as one of this model."""
         self.hrm_man.check_point(point)
-        return self.point(point.observable, point.interaction, point.latent)
+        return dataclasses.replace(point, manifold=self)
 
     def unwrap(self, point: Point) -> Point:
         """A point of this model as one of the harmonium."""
         self.check_point(point)
-        return self.hrm_man.point(point.observable, point.interaction, point.latent)
+        return dataclasses.replace(point, manifold=self.hrm_man)
 
     # --- data
 
@@ -100,42 +98,20 @@ class Labelled(Conjugated):
 
     # --- the harmonium itself
 
-    @property
-    def obs_man(self) -> Any:
-        """The observable manifold of the harmonium."""
-        return self.hrm_man.obs_man
+    @cached_property
+    def pst_lens(self) -> IdentityEmbedding:
+        """The identity: the latent is that of the harmonium."""
+        return IdentityEmbedding(self.hrm_man.pst_man)
 
-    @property
-    def int_man(self) -> Manifold:
-        """The interaction manifold of the harmonium."""
-        return self.hrm_man.int_man
-
-    @property
-    def pst_man(self) -> Any:
-        """The latent manifold of the harmonium, of the posterior."""
-        return self.hrm_man.pst_man
+    @cached_property
+    def prr_lens(self) -> IdentityEmbedding:
+        """The identity: the latent is that of the harmonium."""
+        return IdentityEmbedding(self.hrm_man.prr_man)
 
     @cached_property
     def pst_prr_emb(self) -> RestrictionEmbedding:
         """That of the harmonium."""
         return self.hrm_man.pst_prr_emb
-
-    @property
-    def has_closed_form_likelihood(self) -> bool:
-        """If the harmonium's likelihood has a closed-form M-step."""
-        return self.hrm_man.has_closed_form_likelihood
-
-    def message(
-        self, likelihood: Natural, x: Any, observed: Any
-    ) -> tuple[Natural, Float[Array, ""]]:
-        """That of the harmonium."""
-        return self.hrm_man.message(likelihood, x, observed)
-
-    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
-        return self.hrm_man.observable_at(likelihood, latent)
-
-    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        return self.hrm_man.likelihood_to_natural(point, start)
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         return self.wrap(self.hrm_man.initialize(key))
@@ -163,21 +139,15 @@ def _(family: Labelled, is_latent: bool = False) -> Joint:
     )
 
 
-@interactions.register
-def _(model: Labelled, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-    return interactions(model.hrm_man, latents, observables)
-
-
 @substitute_likelihood.register
 def _(model: Labelled, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
     """That of the harmonium, as labels stay as they are."""
-    scales = (None,) * len(model.data_man.parts) if scale is None else scale
-    shifts = (None,) * len(model.data_man.parts) if shift is None else shift
-    if any(own is not None for own in (*scales[1:], *shifts[1:])):
+    (_, b, c), *labels = zip_parts(model.data_man.parts, scale, shift)
+    if any(own is not None for label in labels for own in label[1:]):
         raise TypeError(f"labels of {model} cannot be scaled and shifted.")
-    if scales[0] is None and shifts[0] is None:
+    if b is None and c is None:
         return likelihood, zeros_like(model.pst_man, likelihood)
-    return substitute_likelihood(model.hrm_man, likelihood, scales[0], shifts[0])
+    return substitute_likelihood(model.hrm_man, likelihood, b, c)
 
 
 @standardize_under.register

@@ -74,8 +74,7 @@ def _(family: Normal, point: Natural) -> tuple[Array, Array]:
 
 @joined_moments.register
 def _(family: Product, point: Natural) -> tuple[Array, Array]:
-    pairs = zip(family.parts, point.components, strict=True)
-    means, covariances = zip(*(joined_moments(part, own) for part, own in pairs), strict=True)
+    means, covariances = zip(*family.map_parts(joined_moments, point), strict=True)
     return jnp.concatenate(means), jax.scipy.linalg.block_diag(*covariances)
 
 

@@ -15,12 +15,18 @@ from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.outline import Dependence, interactions
 from harmonium.exponential_family.product import Product
 from harmonium.exponential_family.product_embedding import ProductEmbedding
-from harmonium.geometry.embedding import IdentityEmbedding, LinearEmbedding, RestrictionEmbedding
-from harmonium.geometry.point import Coordinates, Mean, Natural
-from harmonium.geometry.product import ManifoldTuple, ProductPoint
-from harmonium.geometry.structure import cached_property
+from harmonium.geometry.embedding import (
+    IdentityEmbedding,
+    LinearEmbedding,
+    RestrictionEmbedding,
+    zeros_like,
+)
+from harmonium.geometry.point import Coordinates, Mean, Natural, Point
+from harmonium.geometry.product import ManifoldTuple, ProductPoint, zip_parts
+from harmonium.geometry.structure import Structure, cached_property
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.embedding import embed_observable
+from harmonium.harmoniums.lifted import Lifted
 from harmonium.harmoniums.marginals import Channel, channel, select_component
 from harmonium.harmoniums.standardize import (
     standardize_under,
@@ -28,93 +34,6 @@ from harmonium.harmoniums.standardize import (
     substitute_cause,
     substitute_likelihood,
 )
-
-
-class Parallel(Conjugated):
-    r"""Several views of one latent: $p(x_1, \dots, x_k, z) = p(z) \prod_i p(x_i|z)$.
-
-    The parts are harmoniums over the same latent manifold, whose observables are independent given
-    the latent. An observation is a tuple with one entry a part. Messages add: $\rho = \sum_i
-    \rho_i$ and $\chi = \sum_i \chi_i$. Factor analyses in parallel are multi-view factor analysis,
-    with full noise probabilistic canonical correlation analysis; mixtures in parallel are naive
-    Bayes over mixed views.
-
-    **Arguments:**
-
-    - `*harmoniums`: conjugated harmoniums with the same `pst_man` and `prr_man`.
-
-    **Source:** Bach and Jordan, A Probabilistic Interpretation of Canonical Correlation Analysis
-    (2005).
-    """
-
-    harmoniums: tuple = eqx.field(static=True)
-
-    def __init__(self, *harmoniums: Conjugated):
-        self.harmoniums = _checked(harmoniums)
-        for part in harmoniums[1:]:
-            if part.pst_prr_emb != harmoniums[0].pst_prr_emb:
-                raise TypeError(
-                    "harmoniums in parallel share their latent, but their latent manifolds are "
-                    f"{harmoniums[0].pst_man} in {harmoniums[0].prr_man} and {part.pst_man} in "
-                    f"{part.prr_man}."
-                )
-
-    def __str__(self) -> str:
-        return f"Parallel({', '.join(map(str, self.harmoniums))})"
-
-    @cached_property
-    def obs_man(self) -> Product:
-        """The product of the observable manifolds of the parts."""
-        return Product(*(part.obs_man for part in self.harmoniums))
-
-    @cached_property
-    def int_man(self) -> ManifoldTuple:
-        """The interactions of the parts, side by side."""
-        return ManifoldTuple(tuple(part.int_man for part in self.harmoniums))
-
-    @property
-    def pst_man(self) -> Any:
-        """The latent manifold that the parts share."""
-        return self.harmoniums[0].pst_man
-
-    @cached_property
-    def pst_prr_emb(self) -> RestrictionEmbedding:
-        """The embedding that the parts share."""
-        return self.harmoniums[0].pst_prr_emb
-
-    @property
-    def has_closed_form_likelihood(self) -> bool:
-        """If all parts have."""
-        return all(part.has_closed_form_likelihood for part in self.harmoniums)
-
-    def message(
-        self, likelihood: Natural, x: Any, observed: Any
-    ) -> tuple[Natural, Float[Array, ""]]:
-        """The sum of those of the parts."""
-        rhos, chi = _messages(self, likelihood, x, observed)
-        return functools.reduce(operator.add, rhos), chi
-
-    def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
-        return _observables_at(self, likelihood, (latent,) * len(self.harmoniums))
-
-    def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
-        """Part by part."""
-        return _fit_parts(self, point, (point.latent,) * len(self.harmoniums), start)
-
-    def initialize(self, key: PRNGKeyArray) -> Natural:
-        """Random parts with the prior of the first."""
-        keys = jax.random.split(key, len(self.harmoniums))
-        points = [part.initialize(k) for part, k in zip(self.harmoniums, keys, strict=True)]
-        return self._join(points)
-
-    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
-        """Parts from their views of the same random choices, with the prior of the first."""
-        pairs = zip(self.harmoniums, self.data_man.check_data(xs), strict=True)
-        return self._join([part.initialize_from_sample(key, x) for part, x in pairs])
-
-    def _join(self, points: list[Any]) -> Natural:
-        prior = self.harmoniums[0].prior(points[0])
-        return self.join_dominated(merge(self, points), self.pst_prr_emb.restrict(prior))
 
 
 class Beside(Conjugated):
@@ -133,9 +52,6 @@ class Beside(Conjugated):
 
     def __init__(self, *harmoniums: Conjugated):
         self.harmoniums = _checked(harmoniums)
-
-    def __str__(self) -> str:
-        return f"Beside({', '.join(map(str, self.harmoniums))})"
 
     @cached_property
     def obs_man(self) -> Product:
@@ -167,17 +83,31 @@ class Beside(Conjugated):
     def message(
         self, likelihood: Natural, x: Any, observed: Any
     ) -> tuple[Natural, Float[Array, ""]]:
-        """Those of the parts, side by side."""
-        rhos, chi = _messages(self, likelihood, x, observed)
-        latent = self.pst_man if is_whole(x, observed) else self.prr_man
-        return ProductPoint(tuple(rhos), latent, Coordinates.NATURAL), chi
+        """Those of the parts, side by side.
+
+        Where all of one part is observed, but not of others, its rho is embedded as theirs are.
+        """
+        whole, rhos, chis = is_whole(x, observed), [], []
+        parts = zip_parts(self.harmoniums, split(self, likelihood), x, observed)
+        for part, own, xi, mask in parts:
+            rho, chi = part.message(own, xi, mask)
+            is_restricted = is_whole(xi, mask) and not whole
+            rhos.append(part.pst_prr_emb.embed(rho) if is_restricted else rho)
+            chis.append(chi)
+        latent = self.pst_man if whole else self.prr_man
+        rho = ProductPoint(tuple(rhos), latent, Coordinates.NATURAL)
+        return rho, functools.reduce(operator.add, chis)
 
     def observable_at(self, likelihood: Natural, latent: Any) -> Natural:
-        return _observables_at(self, likelihood, latent)
+        triples = zip(self.harmoniums, split(self, likelihood), latent, strict=True)
+        components = tuple(part.observable_at(own, z) for part, own, z in triples)
+        return ProductPoint(components, self.obs_man, Coordinates.NATURAL)
 
     def likelihood_to_natural(self, point: Mean, start: Natural | None = None) -> Natural:
         """Part by part."""
-        return _fit_parts(self, point, point.latent.components, start)
+        starts = None if start is None else split(self, start)
+        triples = zip_parts(self.harmoniums, split_point(self, point), starts)
+        return merge(self, [part.likelihood_to_natural(mean, own) for part, mean, own in triples])
 
     def initialize(self, key: PRNGKeyArray) -> Natural:
         keys = jax.random.split(key, len(self.harmoniums))
@@ -189,6 +119,87 @@ class Beside(Conjugated):
         triples = zip(self.harmoniums, keys, self.data_man.check_data(xs), strict=True)
         points = [part.initialize_from_sample(k, x) for part, k, x in triples]
         return join_points(self, points)
+
+
+class _Copies(Structure):
+    """A latent as that of several harmoniums: messages about it add up, and each has its mean."""
+
+    amb_man: Any = eqx.field(static=True)
+    sub_man: Product = eqx.field(static=True)
+
+    def embed(self, point: Natural) -> Natural:
+        return functools.reduce(operator.add, point.components)
+
+    def project(self, point: Mean) -> Mean:
+        return ProductPoint(self.observe(point), self.sub_man, Coordinates.MEAN)
+
+    def observe(self, x: Any) -> tuple:
+        return (x,) * len(self.sub_man.parts)
+
+
+class Parallel(Lifted):
+    r"""Several views of one latent: $p(x_1, \dots, x_k, z) = p(z) \prod_i p(x_i|z)$.
+
+    The parts are harmoniums over the same latent manifold, whose observables are independent given
+    the latent. An observation is a tuple with one entry a part. Messages add: $\rho = \sum_i
+    \rho_i$ and $\chi = \sum_i \chi_i$. Factor analyses in parallel are multi-view factor analysis,
+    with full noise probabilistic canonical correlation analysis; mixtures in parallel are naive
+    Bayes over mixed views.
+
+    **Arguments:**
+
+    - `*harmoniums`: conjugated harmoniums with the same `pst_man` and `prr_man`.
+
+    **Source:** Bach and Jordan, A Probabilistic Interpretation of Canonical Correlation Analysis
+    (2005).
+    """
+
+    harmoniums: tuple = eqx.field(static=True)
+
+    def __init__(self, *harmoniums: Conjugated):
+        self.harmoniums = _checked(harmoniums)
+        for part in harmoniums[1:]:
+            if part.pst_prr_emb != harmoniums[0].pst_prr_emb:
+                raise TypeError(
+                    "harmoniums in parallel share their latent, but their latent manifolds are "
+                    f"{harmoniums[0].pst_man} in {harmoniums[0].prr_man} and {part.pst_man} in "
+                    f"{part.prr_man}."
+                )
+
+    @cached_property
+    def hrm_man(self) -> Beside:
+        """The parts, each with a latent of its own."""
+        return Beside(*self.harmoniums)
+
+    @cached_property
+    def pst_lens(self) -> _Copies:
+        """The latent of the posterior as that of every part."""
+        return _Copies(self.harmoniums[0].pst_man, self.hrm_man.pst_man)
+
+    @cached_property
+    def prr_lens(self) -> _Copies:
+        """The latent of the prior as that of every part."""
+        return _Copies(self.harmoniums[0].prr_man, self.hrm_man.prr_man)
+
+    @cached_property
+    def pst_prr_emb(self) -> RestrictionEmbedding:
+        """The embedding that the parts share."""
+        return self.harmoniums[0].pst_prr_emb
+
+    def initialize(self, key: PRNGKeyArray) -> Natural:
+        """Random parts with the prior of the first."""
+        keys = jax.random.split(key, len(self.harmoniums))
+        points = [part.initialize(k) for part, k in zip(self.harmoniums, keys, strict=True)]
+        return self._join(points)
+
+    def initialize_from_sample(self, key: PRNGKeyArray, xs: Any) -> Natural:
+        """Parts from their views of the same random choices, with the prior of the first."""
+        pairs = zip(self.harmoniums, self.data_man.check_data(xs), strict=True)
+        return self._join([part.initialize_from_sample(key, x) for part, x in pairs])
+
+    def _join(self, points: list[Any]) -> Natural:
+        prior = self.harmoniums[0].prior(points[0])
+        return self.join_dominated(merge(self, points), self.pst_prr_emb.restrict(prior))
 
 
 # --- what both have in common
@@ -203,15 +214,16 @@ def _checked(harmoniums: tuple) -> tuple:
     return harmoniums
 
 
-def split(model: Any, likelihood: Natural) -> list[Any]:
-    """The likelihoods of the parts."""
-    triples = zip(
-        model.harmoniums,
-        likelihood.observable.components,
-        likelihood.interaction.components,
-        strict=True,
-    )
+def split(model: Any, likelihood: Point) -> list[Any]:
+    """The likelihoods of the parts, of a point or a likelihood."""
+    triples = zip_parts(model.harmoniums, likelihood.observable, likelihood.interaction)
     return [part.make_likelihood(observable, own) for part, observable, own in triples]
+
+
+def split_point(model: "Beside", point: Point) -> list[Any]:
+    """The points of the parts."""
+    parts = zip_parts(model.harmoniums, split(model, point), point.latent)
+    return [part.point(own.observable, own.interaction, z) for part, own, z in parts]
 
 
 def merge(model: Any, points: list[Any]) -> Natural:
@@ -229,49 +241,6 @@ def join_points(model: Beside, points: list[Any]) -> Natural:
     likelihood, latents = merge(model, points), tuple(point.latent for point in points)
     latent = ProductPoint(latents, model.pst_man, Coordinates.NATURAL)
     return model.point(likelihood.observable, likelihood.interaction, latent)
-
-
-def _messages(
-    model: Any, likelihood: Natural, x: Any, observed: Any
-) -> tuple[list[Natural], Float[Array, ""]]:
-    """Those of the parts: every rho on one kind of latent manifold, and the sum of every chi.
-
-    Where all of one part is observed, but not of others, its rho is embedded as theirs are.
-    """
-    nothing, whole = (None,) * len(model.harmoniums), is_whole(x, observed)
-    xs, masks = nothing if x is None else x, nothing if observed is None else observed
-    parts = zip(model.harmoniums, split(model, likelihood), xs, masks, strict=True)
-    rhos, chis = [], []
-    for part, own, xi, mask in parts:
-        rho, chi = part.message(own, xi, mask)
-        is_restricted = is_whole(xi, mask) and not whole
-        rhos.append(part.pst_prr_emb.embed(rho) if is_restricted else rho)
-        chis.append(chi)
-    return rhos, functools.reduce(operator.add, chis)
-
-
-def _observables_at(model: Any, likelihood: Natural, latents: tuple) -> Natural:
-    triples = zip(model.harmoniums, split(model, likelihood), latents, strict=True)
-    components = tuple(part.observable_at(own, z) for part, own, z in triples)
-    return ProductPoint(components, model.obs_man, Coordinates.NATURAL)
-
-
-def _fit_parts(model: Any, point: Mean, latents: tuple, start: Natural | None) -> Natural:
-    """`likelihood_to_natural` of the parts, given the mean of the latent of each."""
-    starts = (None,) * len(model.harmoniums) if start is None else split(model, start)
-    components = point.observable.components, point.interaction.components
-    parts = zip(model.harmoniums, *components, latents, starts, strict=True)
-    return merge(
-        model,
-        [part.likelihood_to_natural(part.point(x, i, z), own) for part, x, i, z, own in parts],
-    )
-
-
-@interactions.register
-def _(model: Parallel, latents: Any, observables: Any) -> tuple[Dependence, ...]:
-    """Those of all parts with the latents that they share."""
-    pairs = zip(model.harmoniums, observables, strict=True)
-    return sum((interactions(part, latents, own) for part, own in pairs), ())
 
 
 @interactions.register
@@ -315,64 +284,38 @@ def _(model: Beside, marginal: Mean) -> tuple[tuple, tuple] | None:
 @standardize_under.register
 def _(model: Beside, point: Natural, mean: Mean) -> Natural:
     """Part by part."""
-    likelihoods = split(model, model.likelihood_function(point))
-    triples = zip(model.harmoniums, likelihoods, point.latent.components, strict=True)
-    points = [part.point(own.observable, own.interaction, z) for part, own, z in triples]
-    components = mean.observable.components, mean.interaction.components, mean.latent.components
-    means = [p.point(*own) for p, *own in zip(model.harmoniums, *components, strict=True)]
-    parts = zip(model.harmoniums, points, means, strict=True)
-    return join_points(model, [standardize_under(part, own, m) for part, own, m in parts])
-
-
-def _spread(model: Any, value: Any) -> tuple:
-    return (None,) * len(model.harmoniums) if value is None else value
-
-
-def _substitute_parts(
-    model: Any, likelihood: Natural, scale: Any, shift: Any
-) -> tuple[Natural, list[Natural]]:
-    """The likelihoods of the parts of which something is scaled or shifted, and every rho."""
-    likelihoods, rhos = [], []
-    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
-    for part, own, own_scale, own_shift in zip(*parts, strict=True):
-        if own_scale is None and own_shift is None:
-            likelihoods.append(own)
-            zero = part.pst_man.zeros()
-            dtype = jax.tree.leaves(own)[0].dtype
-            rhos.append(jax.tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), zero))
-            continue
-        moved, rho = substitute_likelihood(part, own, own_scale, own_shift)
-        likelihoods.append(moved)
-        rhos.append(rho)
-    return merge(model, likelihoods), rhos
-
-
-@substitute_likelihood.register
-def _(model: Parallel, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
-    likelihood, rhos = _substitute_parts(model, likelihood, scale, shift)
-    return likelihood, functools.reduce(operator.add, rhos)
+    parts = zip_parts(model.harmoniums, split_point(model, point), split_point(model, mean))
+    return join_points(model, [standardize_under(*part) for part in parts])
 
 
 @substitute_likelihood.register
 def _(model: Beside, likelihood: Natural, scale: Any, shift: Any) -> tuple[Natural, Natural]:
-    likelihood, rhos = _substitute_parts(model, likelihood, scale, shift)
-    return likelihood, ProductPoint(tuple(rhos), model.pst_man, Coordinates.NATURAL)
+    """Those of the parts of which something is scaled or shifted."""
+    likelihoods, rhos = [], []
+    parts = zip_parts(model.harmoniums, split(model, likelihood), scale, shift)
+    for part, own, own_scale, own_shift in parts:
+        if own_scale is None and own_shift is None:
+            rho = zeros_like(part.pst_man, own)
+        else:
+            own, rho = substitute_likelihood(part, own, own_scale, own_shift)
+        likelihoods.append(own)
+        rhos.append(rho)
+    return merge(model, likelihoods), ProductPoint(tuple(rhos), model.pst_man, Coordinates.NATURAL)
 
 
 @substitute_cause.register
 def _(model: Parallel, likelihood: Natural, scale: Any, shift: Any) -> Natural:
-    pairs = zip(model.harmoniums, split(model, likelihood), strict=True)
-    return merge(model, [substitute_cause(part, own, scale, shift) for part, own in pairs])
+    return substitute_cause(model.hrm_man, likelihood, *map(model.pst_lens.observe, (scale, shift)))
 
 
 @substitute_cause.register
 def _(model: Beside, likelihood: Natural, scale: Any, shift: Any) -> Natural:
-    parts = model.harmoniums, split(model, likelihood), _spread(model, scale), _spread(model, shift)
+    parts = zip_parts(model.harmoniums, split(model, likelihood), scale, shift)
     return merge(
         model,
         [
             own if b is None and c is None else substitute_cause(part, own, b, c)
-            for part, own, b, c in zip(*parts, strict=True)
+            for part, own, b, c in parts
         ],
     )
 
@@ -406,7 +349,7 @@ def _(model: Beside, likelihood: Natural) -> Channel:
 
 @select_component.register
 def _(model: Parallel, point: Natural, component: Any) -> tuple[Differentiable, Natural]:
-    pairs = zip(model.harmoniums, split(model, model.likelihood_function(point)), strict=True)
+    pairs = zip(model.harmoniums, split(model, point), strict=True)
     selected = [
         select_component(part, part.point(own.observable, own.interaction, point.latent), component)
         for part, own in pairs

@@ -45,7 +45,7 @@ def join_labels(model: Any, data: Any, labels: Any, labelled: Any, observed: Any
     - `data`: a batch of N observations.
     - `labels`: (N,), values of the latent at the top, or a tuple with an entry for each latent, the
         lowest first, and `None` for those without labels. Unknown are negative categories and
-        reals that are NaN.
+        reals that are NaN. Latents of which one value is several arrays can have none.
     - `labelled`: masks of labels that are known, in the same form, or `None`.
     - `observed`: N masks of the data, or `None`.
 
@@ -93,7 +93,12 @@ def join_labels(model: Any, data: Any, labels: Any, labelled: Any, observed: Any
 
 def _check_labels(family: Any, labels: Any, labelled: Any, length: int) -> tuple[Any, Any]:
     """Labels with zeros where they are unknown, and masks, one for each entry."""
-    (form,) = jax.tree.leaves(family.observation)
+    form, *others = jax.tree.leaves(family.observation)
+    if others:
+        raise TypeError(
+            f"labels of {family} are not taken, as each would be {1 + len(others)} arrays. Give "
+            "labels of other latents, and None for this one."
+        )
     real = jnp.issubdtype(form.dtype, jnp.floating)
     library: Any = jnp if isinstance(labels, Tracer) else np
     values = library.asarray(labels)
@@ -196,8 +201,6 @@ def convert_points(source: Any, target: Any, tree: Any) -> Any:
         return isinstance(node, Point) and node.manifold == source
 
     def convert(node: Any) -> Any:
-        if not is_point(node):
-            return node
-        return target.point(node.observable, node.interaction, node.latent)
+        return dataclasses.replace(node, manifold=target) if is_point(node) else node
 
     return jax.tree.map(convert, tree, is_leaf=is_point)

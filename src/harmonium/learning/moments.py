@@ -1,5 +1,6 @@
 """The first two moments of data that are read piece by piece, in double precision."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -39,8 +40,7 @@ def collect_moments(family: Any, xs: Any, weights: np.ndarray, whole: bool = Fal
     """
     match family:
         case Product():
-            pairs = zip(family.parts, xs, strict=True)
-            return tuple(collect_moments(part, own, weights) for part, own in pairs)
+            return family.map_parts(partial(collect_moments, weights=weights), xs)
         case Normal():
             weight = weights.sum()
             mean = weights @ xs / weight
@@ -81,7 +81,7 @@ def scaling_of(family: Any, moments: Any) -> Scaling:
             variances = np.diagonal(variances)
         return standardizing_columns(family, moments.mean, variances)
     if isinstance(moments, tuple):
-        parts = tuple(scaling_of(*pair) for pair in zip(family.parts, moments, strict=True))
+        parts = family.map_parts(scaling_of, moments)
         return None if all(part is None for part in parts) else parts
     return None
 
@@ -111,7 +111,5 @@ def representatives(family: Any, moments: Any, scaling: Any, sample: Any, dtype:
         spread = np.sqrt(covariance)
         return jnp.asarray(np.stack([mean + spread, mean - spread]), dtype)
     if isinstance(moments, tuple):
-        scalings = (None,) * len(moments) if scaling is None else scaling
-        parts = zip(family.parts, moments, scalings, sample, strict=True)
-        return tuple(representatives(f, m, s, x, dtype) for f, m, s, x in parts)
+        return family.map_parts(partial(representatives, dtype=dtype), moments, scaling, sample)
     return sample

@@ -1,5 +1,6 @@
 """Conjugate priors: pseudo-observations from a model without structure."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -81,8 +82,7 @@ def average_of(family: Any, xs: Any, weights: Any) -> Mean:
     """The statistics of the data, as far as the family can tell, inside the mean domain."""
     match family:
         case Product():
-            pairs = zip(family.parts, xs, strict=True)
-            parts = tuple(average_of(part, own, weights) for part, own in pairs)
+            parts = family.map_parts(partial(average_of, weights=weights), xs)
             return ProductPoint(parts, family, Coordinates.MEAN)
         case Replicated():
             replicas = jax.vmap(lambda own: average_of(family.family, own, weights), 1)(xs)
@@ -127,15 +127,11 @@ def _neutral(family: Any) -> Natural:
             zeros, ones = jnp.zeros(family.data_dim), jnp.ones(family.data_dim)
             return family.to_natural(_independent_columns(family, zeros, ones))
         case Product():
-            return _join(family, [_neutral(part) for part in family.parts])
+            return family.map_to_natural(_neutral)
         case Replicated():
             replicas = stack_points([_neutral(family.family)] * family.n_replicas)
             return ReplicatedPoint(replicas, family, Coordinates.NATURAL)
     return family.zeros(Coordinates.NATURAL)
-
-
-def _join(family: Product, components: list[Natural]) -> Natural:
-    return ProductPoint(tuple(components), family, Coordinates.NATURAL)
 
 
 def _unstructured(model: Any, observable: Natural) -> Natural:

@@ -6,6 +6,7 @@ structure: a scale for each column, one for all, or none.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -48,9 +49,7 @@ def standardization(family: Differentiable, xs: Any, observed: Any, weights: Any
     """
     match family:
         case Product():
-            masks = (None,) * len(family.parts) if observed is None else observed
-            triples = zip(family.parts, xs, masks, strict=True)
-            parts = tuple(standardization(f, x, mask, weights) for f, x, mask in triples)
+            parts = family.map_parts(partial(standardization, weights=weights), xs, observed)
             return None if all(part is None for part in parts) else parts
         case Normal():
             return _standardize_columns(family, xs, observed, weights)
