@@ -9,6 +9,7 @@ from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.compiled import batched
 from harmonium.exponential_family.form import float_dtype
+from harmonium.geometry.manifold import AnyArray
 
 
 def condense(model: Any, xs: Any, weights: Any = None) -> tuple[Any, Any]:
@@ -34,7 +35,9 @@ def condense(model: Any, xs: Any, weights: Any = None) -> tuple[Any, Any]:
 
 
 @batched
-def two_moment_sample(xs: Any, weights: Any) -> tuple[Float[Array, "2*d d"], Float[Array, " 2*d"]]:
+def two_moment_sample(
+    xs: Float[AnyArray, "n d"], weights: Float[AnyArray, " n"]
+) -> tuple[Float[Array, "2*d d"], Float[Array, " 2*d"]]:
     """Pseudo-observations with the first two moments of a weighted sample.
 
     **Arguments:**
