@@ -8,6 +8,7 @@ import sklearn.datasets
 
 import harmonium as hm
 from harmonium.learning import starts
+from harmonium.learning.problem import make_problem
 from tests.compiled import compute
 
 DIABETES = 20 * sklearn.datasets.load_diabetes().data[:, [2, 3, 4, 8]]
@@ -36,11 +37,11 @@ def test_candidates_are_as_good_as_their_steps_of_em_make_them(n_rows, n_steps):
 
     def all_ends(xs):
         candidates = jax.vmap(lambda key: MODEL.initialize_from_sample(key, xs))(keys)
-        weights = jnp.full(n_rows, 1 / n_rows)
-        found = starts.best_candidates(MODEL, candidates, 2, xs, weights, None)
-        return found, *jax.vmap(improved)(candidates)
+        return candidates, *jax.vmap(improved)(candidates)
 
-    found, values, points = compute(all_ends, xs)
+    candidates, values, points = compute(all_ends, xs)
+    problem = make_problem(MODEL, jnp.asarray(xs), jnp.full(n_rows, 1 / n_rows))
+    found = starts.best_candidates(problem, candidates, 2, 10)
     for group in range(2):
         own = values[2 * group : 2 * group + 2]
         assert abs(own[0] - own[1]) > 1e-4  # a choice that rounding does not make

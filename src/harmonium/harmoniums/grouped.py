@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.compiled import batched, padded_length, repeat_last
+from harmonium.exponential_family.compiled import batched, is_traced, padded_length, repeat_last
 from harmonium.exponential_family.partial import check_mask, check_masks, mask_out
 from harmonium.geometry.point import Point
 
@@ -114,8 +114,8 @@ def group_observations(
     rows = repeat_last(rows, padded_length(len(rows)))
     firsts = rows[:, 0]
     return GroupedObservations(
-        jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[rows]), xs),
-        jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[firsts]), observed),
+        _take(xs, rows),
+        _take(observed, firsts),
         jax.device_put(slots),
     )
 
@@ -124,6 +124,13 @@ def group_observations(
 def mask_rows(family: Any, xs: tuple[Any, Any]) -> tuple[Any, Any]:
     """N observations and masks, with a placeholder in the place of what is not observed."""
     return jax.vmap(lambda x, mask: mask_out(family, x, mask))(*xs), xs[1]
+
+
+def _take(tree: Any, rows: np.ndarray) -> Any:
+    """Some rows of all arrays; taken by NumPy where they are known, as JAX compiles that."""
+    if is_traced():
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], tree)
+    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[rows]), tree)
 
 
 def mask_keys(observed: Any) -> np.ndarray:

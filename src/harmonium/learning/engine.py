@@ -151,11 +151,11 @@ def run_fit(
     - `checkpoint`: from which the run goes on if there is one, and which is written now and then
         and at the end.
     """
-    limit = np.asarray(tolerance, problem.base_measure.dtype)
+    limit = jax.device_put(np.asarray(tolerance, problem.base_measure.dtype))
     run = begin_all(method, problem, starts, max_steps)
     leaves = jax.tree.leaves((problem, starts))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return take_steps(method, problem, run, np.asarray(max_steps), limit)
+        return take_steps(method, problem, run, jax.device_put(np.asarray(max_steps)), limit)
     if checkpoint is not None:
         run = _resume(checkpoint, localized(run), limit)
     run = everywhere(problem.devices, run)
@@ -171,7 +171,7 @@ def run_fit(
         while until < max_steps and going.any():
             until = min(max_steps, until + chunk)
             started = time.perf_counter()
-            run = take_steps(method, problem, run, np.asarray(until), limit)
+            run = take_steps(method, problem, run, jax.device_put(np.asarray(until)), limit)
             run = jax.block_until_ready(run)
             took = time.perf_counter() - started
             if problem.devices is not None:  # whose processes have to take the same steps

@@ -240,17 +240,16 @@ def _fit_batches(
     surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
     prepared = prepare(family, surveyed, settings.scale)
     scaling = _as_arrays(prepared.scaling, surveyed.dtype)
-    size = len(surveyed.sample_weights)
-    sample = prepared.sample, np.full(size, 1 / size, surveyed.dtype)
+    weights = surveyed.sample_weights
+    weights = weights if weights.any() else None  # those of a sample may all be zero
+    shares = check_weights(weights, batch_length(prepared.sample), surveyed.dtype)
+    sample = prepared.sample, shares
     starting = _starting_points(model, origin, scaling, sample, surveyed.dtype)
     one = jnp.ones((), surveyed.dtype)
     prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
     if n_candidates > 1:
-        weights = surveyed.sample_weights
-        weights = weights if weights.any() else None  # those of a sample may all be zero
-        shares = check_weights(weights, batch_length(prepared.sample), surveyed.dtype)
         relative = relative_prior(prior, surveyed.total)
-        tried = _make_problem(model, *pad_rows(prepared.sample, shares), relative)
+        tried = _make_problem(model, *pad_rows(*sample), relative)
         starting = best_candidates(tried, starting, n_candidates, settings.max_steps)
     if isinstance(method, OnlineEM):
         data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool
 
 from harmonium.exponential_family.checks import all_finite
 from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.compiled import is_traced
 from harmonium.exponential_family.outline import variables
 from harmonium.geometry.point import Natural, Point
 from harmonium.harmoniums.conjugated import Conjugated
@@ -141,14 +142,14 @@ def _refuse_outside(family: Any, values: np.ndarray) -> None:
         )
 
 
-def known_rows(observed: Any) -> Bool[Array, " n"]:
+def known_rows(observed: Any) -> Any:
     """Which observations have a label of each latent that is data."""
-    masks = [mask.reshape(len(mask), -1).all(axis=1) for mask in observed[1:]]
-    return jnp.stack(masks).all(axis=0)
+    library: Any = jnp if is_traced() else np
+    masks = [library.asarray(mask).reshape(len(mask), -1).all(axis=1) for mask in observed[1:]]
+    return library.stack(masks).all(axis=0)
 
 
-@eqx.filter_jit
-def start_from_labels(problem: Problem, starts: Natural, known: Bool[Array, " n"]) -> Natural:
+def start_from_labels(problem: Problem, starts: Natural, known: Any) -> Natural:
     """Starts after a step of EM in which observations with labels count for nearly all.
 
     Components of which no label is known stay about where they were.
@@ -157,10 +158,17 @@ def start_from_labels(problem: Problem, starts: Natural, known: Bool[Array, " n"
 
     - `problem`: that of a model with labels.
     - `starts`: a batch of natural points, made without labels.
-    - `known`: (N,), which observations have labels.
+    - `known`: (N,), which observations have labels; data may be padded.
     """
+    assert problem.weights is not None  # as the data are arrays
+    library: Any = jnp if is_traced() else np
+    known = library.pad(known, (0, len(problem.weights) - len(known)))
+    return _stepped(problem, starts, jnp.asarray(known))
+
+
+@eqx.filter_jit
+def _stepped(problem: Problem, starts: Natural, known: Bool[Array, " n"]) -> Natural:
     model, weights, prior = problem.model, problem.weights, problem.prior
-    assert weights is not None  # as the data are arrays
     share = jnp.sum(jnp.where(known, weights, 0))
     parts = jnp.where(known, weights / share, 0), jnp.where(known, 0, weights / (1 - share))
     mixed = (1 - WITHOUT_LABELS) * parts[0] + WITHOUT_LABELS * parts[1]

@@ -49,28 +49,29 @@ def sample_starts(model: Any, key: Any, count: int, xs: Any, weights: Any) -> Na
     if is_traced():
         return _random_starts(model, key, count, xs)
     seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
-    return _starts_of(model, np.random.default_rng(seed), key, count, (xs, weights))
+    return _starts_of(model, np.random.default_rng(seed), key, range(count), (xs, weights))
 
 
 @functools.singledispatch
-def _starts_of(model: Any, random: Any, key: Any, count: int, sample: Any) -> Natural:
-    return _random_starts(model, key, count, repeat_evenly(*sample))
+def _starts_of(model: Any, random: Any, key: Any, numbers: range, sample: Any) -> Natural:
+    """`sample_starts` of the starts with these numbers."""
+    return _random_starts(model, key, len(numbers), repeat_evenly(*sample))
 
 
 @_starts_of.register
-def _(model: Labelled, random: Any, key: Any, count: int, sample: Any) -> Natural:
+def _(model: Labelled, random: Any, key: Any, numbers: range, sample: Any) -> Natural:
     (data, *_), weights = sample
-    return model.wrap(_starts_of(model.hrm_man, random, key, count, (data, weights)))
+    return model.wrap(_starts_of(model.hrm_man, random, key, numbers, (data, weights)))
 
 
 @_starts_of.register
-def _(model: Mixture, random: Any, key: Any, count: int, sample: Any) -> Natural:
-    """From clusters, or, for every other start on average, from random members of the sample."""
+def _(model: Mixture, random: Any, key: Any, numbers: range, sample: Any) -> Natural:
+    """From clusters, or, for every other start, from random members of the sample."""
     if not _has_cluster_starts(model):
-        return _random_starts(model, key, count, repeat_evenly(*sample))
+        return _random_starts(model, key, len(numbers), repeat_evenly(*sample))
     xs, weights = sample
-    features = np.asarray(_features(model.obs_man, xs), np.float64)
-    drawn = [_draw_clusters(model, random, features, np.asarray(weights)) for _ in range(count)]
+    arrays = np.asarray(_features(model.obs_man, xs), np.float64), np.asarray(weights)
+    drawn = [_draw_clusters(model, random, *arrays, number % 2 == 0) for number in numbers]
     labels, masses = (np.stack(own) for own in zip(*drawn, strict=True))
     beyond = (0, 0), (0, padded_length(len(weights)) - len(weights))
     clusters = np.pad(labels, beyond, constant_values=-1), np.pad(masses, beyond)
@@ -78,7 +79,7 @@ def _(model: Mixture, random: Any, key: Any, count: int, sample: Any) -> Natural
 
 
 @_starts_of.register
-def _(model: Hierarchical, random: Any, key: Any, count: int, sample: Any) -> Natural:
+def _(model: Hierarchical, random: Any, key: Any, numbers: range, sample: Any) -> Natural:
     """The lower levels near the sample, mixtures above from clusters of the latents."""
     real = all(
         jnp.issubdtype(form.dtype, jnp.floating)
@@ -86,13 +87,13 @@ def _(model: Hierarchical, random: Any, key: Any, count: int, sample: Any) -> Na
     )
     upper = model.upr_hrm
     if not (real and isinstance(upper, Mixture) and _has_cluster_starts(upper)):
-        return _random_starts(model, key, count, repeat_evenly(*sample))
+        return _random_starts(model, key, len(numbers), repeat_evenly(*sample))
     xs, weights = sample
-    lower = _starts_of(model.lwr_hrm, random, key, count, sample)
+    lower = _starts_of(model.lwr_hrm, random, key, numbers, sample)
     latents = _latents(model.lwr_hrm, lower, xs)
     uppers = [
-        _starts_of(upper, random, key, 1, (own, weights))
-        for own in (_pick(latents, np.s_[:, n]) for n in range(count))
+        _starts_of(upper, random, key, numbers[n : n + 1], (_pick(latents, np.s_[:, n]), weights))
+        for n in range(len(numbers))
     ]
     stacked = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_on_host, uppers))
     return _joined(model, lower, stacked)
@@ -104,14 +105,18 @@ def _has_cluster_starts(model: Mixture) -> bool:
 
 
 def _draw_clusters(
-    model: Mixture, random: np.random.Generator, features: np.ndarray, weights: np.ndarray
+    model: Mixture,
+    random: np.random.Generator,
+    features: np.ndarray,
+    weights: np.ndarray,
+    clustered: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The component in which each observation counts, -1 for none, and how much it does.
 
     What is missing to a mass of one is that of the whole sample.
     """
     k = model.n_components
-    if random.random() < 0.5:
+    if clustered:
         return k_means(random, features, k), weights * (1 - WHOLE_SAMPLE)
     members = random_members(random, weights, k)
     if not model.shares_nothing:  # broad components that differ little only would stay so
@@ -189,10 +194,11 @@ def best_candidates(
     Getting the Highest Likelihood in Multivariate Gaussian Mixture Models (2003): short runs of EM.
     """
     n_steps = min(MOST_STEPS, max(FEWEST_STEPS, OBSERVATIONS_SEEN // batch_length(problem.xs)))
-    until, never = np.asarray(min(n_steps, max_steps)), np.asarray(-1, problem.base_measure.dtype)
+    never = np.asarray(-1, problem.base_measure.dtype)  # a tolerance below any gain
+    until, never = jax.device_put((np.asarray(n_steps), never))
 
     def trial(group: Natural) -> Run:
-        run = begin_all(EM(), problem, group, max_steps)
+        run = begin_all(EM(), problem, group, max(max_steps, n_steps))
         return advance_all(EM(), problem, run, until, never)
 
     if is_traced():
