@@ -16,8 +16,10 @@ def load(name: str) -> Any:
     """
     if name not in LAZY:
         raise AttributeError(f"module 'harmonium' has no attribute {name!r}.")
+    is_new = "harmonium.plot" not in sys.modules
     plot = importlib.import_module("harmonium.plot")
-    check_calls("harmonium.plot")
+    if is_new:
+        check_calls("harmonium.plot")
     return plot if name == "plot" else plot.draw
 
 

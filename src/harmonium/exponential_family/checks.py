@@ -101,7 +101,7 @@ def probability(value: Any, name: str) -> Array:
     return require(number, (number > 0) & (number < 1), f"{name} must be between 0 and 1.")
 
 
-def check_weights(weights: Any, length: int, dtype: Any) -> Array | np.ndarray:
+def check_weights(weights: Any, length: int, dtype: Any) -> Any:
     """Observation weights, normalised to sum to one; equal ones for `None`.
 
     **Raises:** an error if the weights have another length than the batch, are negative or not
@@ -155,9 +155,10 @@ def check_support(family: Any, value: Any, xs: Any) -> Any:
     In compiled functions what is returned is a copy, so `value` had better be small.
     """
     inside = rows_in_support(family, xs)
+    known = not isinstance(inside, Tracer) and inside.is_fully_addressable
     return require(
         value,
-        jnp.all(inside) if isinstance(inside, Tracer) else np.all(np.asarray(inside)),
+        np.all(np.asarray(inside)) if known else jnp.all(inside),
         f"some observations are outside the support of {family}: NaN, infinite or out of range. "
         "Remove or repair them first.",
     )

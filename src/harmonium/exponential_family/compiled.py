@@ -113,7 +113,7 @@ def batched(function: Callable) -> Callable:
         fixed, given = bind(*args, **kwargs)
         length, given = _padded(given, weighted)
         value = _run(function, fixed, given)
-        if weighted:
+        if weighted or length is None:
             return value
         return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[:length]), value)
 
@@ -179,21 +179,26 @@ def _as_data(value: Any) -> Any:
     return value
 
 
-def _padded(given: dict[str, Any], weighted: bool) -> tuple[int, dict[str, Any]]:
-    """The arguments with their batch padded, and how long it was."""
+def _padded(given: dict[str, Any], weighted: bool) -> tuple[int | None, dict[str, Any]]:
+    """The arguments with their batch padded, and how long it was, if that is another length now."""
     xs, weights = given["xs"], given.get("weights")
     length = len(xs) if hasattr(xs, "pad") else len(jax.tree.leaves(xs)[0])
+    if length == padded_length(length) or _is_spread((xs, weights)):
+        return None, given
     if weights is None:
         weights = np.ones(length)
     elif np.shape(weights) != (length,):
-        return length, given  # which the function refuses
+        return None, given  # which the function refuses
     xs, weights = pad_rows(xs, weights)
     return length, given | ({"xs": xs, "weights": weights} if weighted else {"xs": xs})
 
 
 def pad_rows(xs: Any, weights: Any) -> tuple[Any, Any]:
-    """A batch and its weights, padded with repetitions of weight zero; as they are if traced."""
-    if is_traced():
+    """A batch and its weights, padded with repetitions of weight zero.
+
+    As they are if they are traced, or spread over devices.
+    """
+    if is_traced() or _is_spread((xs, weights)):
         return xs, weights
     length = len(weights)
     size = padded_length(length)
@@ -203,6 +208,13 @@ def pad_rows(xs: Any, weights: Any) -> tuple[Any, Any]:
         xs = jax.tree.map(lambda leaf: repeat_last(leaf, size), xs)
     weights = np.asarray(weights)
     return jax.device_put((xs, np.concatenate([weights, np.zeros(size - length, weights.dtype)])))
+
+
+def _is_spread(tree: Any) -> bool:
+    return any(
+        isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+        for leaf in jax.tree.leaves(tree)
+    )
 
 
 def repeat_last(leaf: Any, size: int) -> np.ndarray:

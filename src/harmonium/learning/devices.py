@@ -184,10 +184,14 @@ def take_sample(devices: Devices | None, xs: Any, weights: Any, size: int) -> tu
         return localized(_sample(devices, xs, weights, size))
     if len(weights) <= size:
         return xs, weights
-    jitter = np.random.default_rng(0).random(size)
-    rows = _rows_evenly(np.asarray(weights), (np.arange(size) + jitter) / size)
+    rows = _rows_evenly(np.asarray(weights), _thresholds(size))
     sample = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], xs)
     return sample, np.full(size, 1 / size, weights.dtype)
+
+
+def _thresholds(size: int) -> np.ndarray:
+    """A number at random in each of as many intervals of one length."""
+    return (np.arange(size) + np.random.default_rng(0).random(size)) / size
 
 
 def repeat_evenly(xs: Any, weights: Any) -> Any:
@@ -213,8 +217,7 @@ def _sample(devices: Devices | None, xs: Any, weights: Array, size: int) -> tupl
     length = batch_length(xs) if devices is None else devices.length
     if length <= size:
         return take_rows(devices, (xs, weights), jnp.arange(length))
-    jitter = jax.random.uniform(jax.random.key(0), (size,), weights.dtype)
-    thresholds = (jnp.arange(size, dtype=weights.dtype) + jitter) / size
+    thresholds = jnp.asarray(_thresholds(size), weights.dtype)
     sample = take_rows(devices, xs, _rows_at(devices, weights, thresholds))
     return sample, jnp.full(size, 1 / size, weights.dtype)
 

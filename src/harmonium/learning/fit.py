@@ -169,40 +169,8 @@ def fit(
         return convert_points(model, given, result)
     _identify(store, data=data, weights=weights, observed=(observed, missing))
     data, observed = mark_missing(model, data, observed, missing)
-    checked = check_marked(family, data, observed)
-    length, dtype = batch_length(checked), float_dtype(checked)
-    if devices is None and not is_traced() and weights is not None:
-        weights = np.asarray(weights)
-    shares = check_weights(weights, length, dtype)
-    total = np.asarray(length, dtype) if weights is None else weights.sum().astype(dtype)
-    numbers = as_numbers(data, checked) if devices is None else checked
-    scaling = standardization(family, numbers, observed, shares) if scale else None
-    scaling = without_labels(model, scaling)
-    volume = (shares * log_volumes(scaling, observed, numbers)).sum().astype(dtype)
-    xs = _as_arrays(standardize_data(scaling, numbers), dtype)
-    if observed is not None:
-        xs, _ = mask_rows(family, (xs, observed))
-    ceiling = density_ceiling(scaling, xs, dtype)
-    scaling, volume, total = localized((_as_arrays(scaling, dtype), volume, total))
-    sample = take_sample(devices, xs, shares, sample_size(family, batch_size))
-    starting = _starting_points(model, origin, scaling, sample, dtype)
-    prior = _standard_prior(model, prior, scaling, *pad_rows(*sample), total)
-    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
-    if devices is None:
-        rows, row_shares = pad_rows(rows, row_shares)
-    problem = _make_problem(model, rows, row_shares, prior, ceiling, batch_size, spread)
-    if trials > 1:
-        tried = problem
-        if len(sample[1]) < length or spread is not None:
-            tried = _make_problem(model, *pad_rows(*sample), prior, ceiling, batch_size)
-        starting = best_candidates(tried, starting, trials, max_steps)
-    if isinstance(model, Labelled) and observed is not None and starts is None:
-        starting = start_from_labels(problem, starting, known_rows(observed))
-    report = _reporter(model, scaling, volume, settings)
-    run = run_fit(
-        method, problem, starting, max_steps, tolerance, progress, report, checkpoint=store
-    )
-    return convert_points(model, given, finish(model, problem, run, scaling, volume, total))
+    result = _fit_arrays(model, (data, weights, observed), devices, trials, settings)
+    return convert_points(model, given, result)
 
 
 class _Settings(NamedTuple):
@@ -219,6 +187,60 @@ class _Settings(NamedTuple):
     monitor: Any
     batch_size: int
     checkpoint: Checkpoint | None = None
+
+    @property
+    def is_random(self) -> bool:
+        """Whether starts are made here."""
+        return isinstance(self.origin, _Draws)
+
+
+def _fit_arrays(
+    model: Any, arrays: Any, devices: Devices | None, n_candidates: int, settings: _Settings
+) -> Fit:
+    """`fit` to data in memory, of which a mask may say what is observed."""
+    data, weights, observed = arrays
+    family: Any = model.data_man
+    checked = check_marked(family, data, observed)
+    length, dtype = batch_length(checked), float_dtype(checked)
+    if devices is None and not is_traced() and weights is not None:
+        weights = np.asarray(weights)
+    shares = check_weights(weights, length, dtype)
+    total = np.asarray(length, dtype) if weights is None else weights.sum().astype(dtype)
+    numbers = as_numbers(data, checked) if devices is None else checked
+    scaling = standardization(family, numbers, observed, shares) if settings.scale else None
+    scaling = without_labels(model, scaling)
+    volume = (shares * log_volumes(scaling, observed, numbers)).sum().astype(dtype)
+    xs = _as_arrays(standardize_data(scaling, numbers), dtype)
+    if observed is not None:
+        xs, _ = mask_rows(family, (xs, observed))
+    ceiling = density_ceiling(scaling, xs, dtype)
+    scaling, volume, total = localized((_as_arrays(scaling, dtype), volume, total))
+    sample = take_sample(devices, xs, shares, sample_size(family, settings.batch_size))
+    starting = _starting_points(model, settings.origin, scaling, sample, dtype)
+    prior = _standard_prior(model, settings.prior, scaling, *pad_rows(*sample), total)
+    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
+    if devices is None:
+        rows, row_shares = pad_rows(rows, row_shares)
+    problem = _make_problem(model, rows, row_shares, prior, ceiling, settings.batch_size, spread)
+    if n_candidates > 1:
+        tried = problem
+        if len(sample[1]) < length or spread is not None:
+            tried = _make_problem(model, *pad_rows(*sample), prior, ceiling, settings.batch_size)
+        starting = best_candidates(tried, starting, n_candidates, settings.max_steps)
+    if isinstance(model, Labelled) and observed is not None and settings.is_random:
+        starting = start_from_labels(problem, starting, known_rows(observed))
+    report = _reporter(model, scaling, volume, settings)
+    run = run_fit(
+        settings.method,
+        problem,
+        starting,
+        settings.max_steps,
+        settings.tolerance,
+        settings.progress,
+        report,
+        checkpoint=settings.checkpoint,
+    )
+    return finish(model, problem, run, scaling, volume, total)
 
 
 def _fit_batches(
@@ -338,7 +360,7 @@ def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
 
 
 def _reduced(
-    model: Any, devices: Devices | None, xs: Any, shares: Array, observed: Any
+    model: Any, devices: Devices | None, xs: Any, shares: Any, observed: Any
 ) -> tuple[Any, Array, Devices | None]:
     """What the steps of a fit look at, its weights, and the devices over which it is spread."""
     if observed is not None:
@@ -425,13 +447,13 @@ class _Draws(NamedTuple):
     """So many random starts."""
 
     key: Any
-    count: int
+    n_starts: int
 
 
 def _starting_points(model: Any, origin: Any, scaling: Scaling, sample: Any, dtype: Any) -> Natural:
     """A batch of points for standardised data, pushed there or near a sample."""
     if isinstance(origin, _Draws):
-        return _as_arrays(sample_starts(model, origin.key, origin.count, *sample), dtype)
+        return _as_arrays(sample_starts(model, origin.key, origin.n_starts, *sample), dtype)
     return _pushed(model, _as_arrays(origin, dtype), scaling)
 
 

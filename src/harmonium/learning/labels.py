@@ -168,7 +168,8 @@ def start_from_labels(problem: Problem, starts: Natural, known: Any) -> Natural:
 
 @eqx.filter_jit
 def _stepped(problem: Problem, starts: Natural, known: Bool[Array, " n"]) -> Natural:
-    model, weights, prior = problem.model, problem.weights, problem.prior
+    model, prior = problem.model, problem.prior
+    weights: Any = problem.weights
     share = jnp.sum(jnp.where(known, weights, 0))
     parts = jnp.where(known, weights / share, 0), jnp.where(known, 0, weights / (1 - share))
     mixed = (1 - WITHOUT_LABELS) * parts[0] + WITHOUT_LABELS * parts[1]

@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.partial import check_masks
@@ -34,7 +33,7 @@ def mark_missing(model: Any, data: Any, observed: Any, missing: str) -> tuple[An
             f"{family.mask} as `observed`."
         )
     parts = jax.tree.structure(family.observation).flatten_up_to(data)
-    seen = [~(jnp if isinstance(part, Tracer) else np).isnan(part) for part in parts]
+    seen = [~(jnp if isinstance(part, jax.Array) else np).isnan(part) for part in parts]
     return data, jax.tree.structure(family.mask).unflatten(seen)
 
 
