@@ -31,8 +31,8 @@ def invalid_as_nan() -> Iterator[None]:
         _raises.reset(token)
 
 
-def require(value: Any, valid: Bool[Array, ""] | np.bool, message: str) -> Any:
-    """Returns `value` if `valid` holds, and otherwise raises an error with this message.
+def require(value: Any, valid: Any, message: str) -> Any:
+    """Returns `value` if a truth value holds, and otherwise raises an error with this message.
 
     **Raises:** `ValueError` if `valid` is a concrete value, and Equinox's run-time error from
     within `jax.jit` and other transformations, where values are not known beforehand.

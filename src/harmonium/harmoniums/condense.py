@@ -47,9 +47,9 @@ def two_moment_sample(
 
     **Returns:** 2D observations, and equal weights that sum to one.
     """
-    mean = weights @ xs
+    mean: Any = weights @ xs
     centred = xs - mean[None]
-    pseudo = moment_sample(mean, (centred * weights[:, None]).T @ centred)
+    pseudo = moment_sample(mean, jnp.asarray((centred * weights[:, None]).T @ centred))
     return pseudo, jnp.full(len(pseudo), 1 / len(pseudo), xs.dtype)
 
 
