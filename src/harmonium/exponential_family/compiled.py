@@ -182,8 +182,9 @@ def _as_data(value: Any) -> Any:
 def _padded(given: dict[str, Any], weighted: bool) -> tuple[int | None, dict[str, Any]]:
     """The arguments with their batch padded, and how long it was, if that is another length now."""
     xs, weights = given["xs"], given.get("weights")
-    length = len(xs) if hasattr(xs, "pad") else len(jax.tree.leaves(xs)[0])
-    if length == padded_length(length) or _is_spread((xs, weights)):
+    grouped = hasattr(xs, "pad")
+    length = len(xs) if grouped else len(jax.tree.leaves(xs)[0])
+    if _is_spread((xs, weights)) or (length == padded_length(length) and not grouped):
         return None, given
     if weights is None:
         weights = np.ones(length)

@@ -51,10 +51,17 @@ class GroupedObservations(eqx.Module):
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), self.xs)
 
     def pad(self, size: int) -> "GroupedObservations":
-        """The same with so many slots; those beyond N are nowhere, so that `spread` skips them."""
-        beyond = np.full(size - len(self), np.prod(self.shape), np.int32)
+        """The same with so many slots, and blocks in one of few numbers.
+
+        Slots beyond N are nowhere, so that `spread` skips them.
+        """
+        blocks = padded_length(self.shape[0])
+        xs, observed = jax.tree.map(
+            lambda leaf: repeat_last(leaf, blocks), (self.xs, self.observed)
+        )
+        beyond = np.full(size - len(self), blocks * self.shape[1], np.int32)
         slots = np.concatenate([np.asarray(self.slots, np.int32), beyond])
-        return GroupedObservations(self.xs, self.observed, slots)
+        return GroupedObservations(xs, observed, slots)
 
     def spread(self, weights: Float[Array, " n"]) -> Float[Array, "blocks length"]:
         """Weights of the observations where these are in the blocks; zero for repetitions."""
@@ -111,7 +118,6 @@ def group_observations(
         )
     keys = mask_keys(observed)
     rows, slots = blocks_of(keys, block_length(length, len(np.unique(keys, axis=0))))
-    rows = repeat_last(rows, padded_length(len(rows)))
     firsts = rows[:, 0]
     return GroupedObservations(
         _take(xs, rows),
@@ -141,9 +147,13 @@ def mask_keys(observed: Any) -> np.ndarray:
 
 
 def block_length(n_rows: int, n_patterns: int) -> int:
-    """How long blocks are to be: a power of two, as few lengths make few programs."""
+    """How long blocks are to be: one of few lengths, which make few programs.
+
+    Powers of two, and halfway between them.
+    """
     length = max(1, n_rows // (BLOCKS_A_PATTERN * n_patterns))
-    return 1 << (length.bit_length() - 1)
+    power = 1 << (length.bit_length() - 1)
+    return 3 * power // 2 if 2 * length >= 3 * power else power
 
 
 def blocks_of(keys: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
