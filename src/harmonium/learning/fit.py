@@ -16,7 +16,7 @@ from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
 from harmonium.exponential_family.compiled import is_traced, pad_rows
 from harmonium.exponential_family.form import float_dtype
-from harmonium.geometry.point import Natural, stack_points
+from harmonium.geometry.point import Natural
 from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import mask_rows
@@ -48,6 +48,7 @@ from harmonium.learning.prior import default_prior
 from harmonium.learning.problem import ConjugatePrior, make_problem
 from harmonium.learning.scaling import (
     Scaling,
+    as_arrays,
     as_numbers,
     density_ceiling,
     log_volumes,
@@ -55,7 +56,13 @@ from harmonium.learning.scaling import (
     standardization,
     standardize_data,
 )
-from harmonium.learning.starts import best_candidates, sample_starts
+from harmonium.learning.starts import (
+    Draws,
+    best_candidates,
+    check_starts,
+    count_candidates,
+    starting_points,
+)
 from harmonium.learning.streams import Stream, prepare, progress_bar, relative_prior
 from harmonium.learning.survey import sample_size, survey
 
@@ -153,8 +160,8 @@ def fit(
     store = _checkpoint(checkpoint, every, arguments)
     family: Any = model.data_man
     prior = _check_prior(model, prior)
-    trials = _count_candidates(model, n_candidates, starts, observed, missing)
-    origin = _check_starts(model, key, n_starts, trials, starts)
+    trials = count_candidates(model, n_candidates, starts, observed, missing)
+    origin = check_starts(model, key, n_starts, trials, starts)
     data, weights, observed, devices = spread_data(family, data, weights, observed, mesh)
     if devices is not None:
         progress = _check_spread(method, progress)
@@ -191,7 +198,7 @@ class _Settings(NamedTuple):
     @property
     def is_random(self) -> bool:
         """Whether starts are made here."""
-        return isinstance(self.origin, _Draws)
+        return isinstance(self.origin, Draws)
 
 
 def _fit_arrays(
@@ -210,13 +217,13 @@ def _fit_arrays(
     scaling = standardization(family, numbers, observed, shares) if settings.scale else None
     scaling = without_labels(model, scaling)
     volume = (shares * log_volumes(scaling, observed, numbers)).sum().astype(dtype)
-    xs = _as_arrays(standardize_data(scaling, numbers), dtype)
+    xs = as_arrays(standardize_data(scaling, numbers), dtype)
     if observed is not None:
         xs, _ = mask_rows(family, (xs, observed))
     ceiling = density_ceiling(scaling, xs, dtype)
-    scaling, volume, total = localized((_as_arrays(scaling, dtype), volume, total))
+    scaling, volume, total = localized((as_arrays(scaling, dtype), volume, total))
     sample = take_sample(devices, xs, shares, sample_size(family, settings.batch_size))
-    starting = _starting_points(model, settings.origin, scaling, sample, dtype)
+    starting = starting_points(model, settings.origin, scaling, sample, dtype)
     prior = _standard_prior(model, settings.prior, scaling, *pad_rows(*sample), total)
     rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
     if devices is None:
@@ -261,12 +268,12 @@ def _fit_batches(
     blocks = progress_bar(blocks, "moments", progress)
     surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
     prepared = prepare(family, surveyed, settings.scale)
-    scaling = _as_arrays(prepared.scaling, surveyed.dtype)
+    scaling = as_arrays(prepared.scaling, surveyed.dtype)
     weights = surveyed.sample_weights
     weights = weights if weights.any() else None  # those of a sample may all be zero
     shares = check_weights(weights, batch_length(prepared.sample), surveyed.dtype)
     sample = prepared.sample, shares
-    starting = _starting_points(model, origin, scaling, sample, surveyed.dtype)
+    starting = starting_points(model, origin, scaling, sample, surveyed.dtype)
     one = jnp.ones((), surveyed.dtype)
     prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
     if n_candidates > 1:
@@ -373,15 +380,6 @@ def _reduced(
     return rows, row_shares, devices
 
 
-def _as_arrays(xs: Any, dtype: Any) -> Any:
-    def convert(leaf: Any) -> Any:
-        array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
-        real = jnp.issubdtype(array.dtype, jnp.floating)
-        return array.astype(dtype) if real and array.dtype != dtype else array
-
-    return jax.tree.map(convert, xs)
-
-
 def _check_prior(model: Any, prior: Any) -> Any:
     if isinstance(prior, ConjugatePrior):
         model.check_single(prior.mean)
@@ -396,7 +394,7 @@ def _standard_prior(
 ) -> ConjugatePrior | None:
     """The prior for standardised data, with its weight relative to that of the data."""
     if isinstance(prior, ConjugatePrior):
-        given = _as_arrays(prior.mean, total.dtype)
+        given = as_arrays(prior.mean, total.dtype)
         natural = push_into(scaling, model, model.to_natural(given))
         prior = ConjugatePrior(model.to_mean(natural), prior.weight)
     elif prior is not None:
@@ -408,55 +406,3 @@ def _standard_prior(
 
 
 _make_problem = eqx.filter_jit(make_problem)
-
-
-def _count_candidates(
-    model: Any, n_candidates: int, starts: Any, observed: Any, missing: str
-) -> int:
-    """How many random points each start is the best of."""
-    if n_candidates < 1:
-        raise ValueError(f"expected at least one candidate, got n_candidates = {n_candidates}.")
-    complete = observed is None and missing == "error"
-    tries = starts is None and complete and not _has_one_optimum(model) and model.is_exact
-    return n_candidates if tries else 1
-
-
-def _has_one_optimum(model: Any) -> bool:
-    return not isinstance(model, Conjugated) or model.is_jointly_gaussian
-
-
-def _check_starts(
-    model: Any, key: Any, n_starts: int | None, n_candidates: int, starts: Any
-) -> Any:
-    """A batch of given points, or random keys for all candidates for starts."""
-    if starts is not None:
-        if not hasattr(starts, "batch_shape"):
-            return stack_points(starts)
-        return starts if starts.batch_shape else stack_points([starts])
-    if key is None and isinstance(model, Conjugated):
-        raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
-    key = jax.random.key(0) if key is None else key  # of no matter for the only optimum
-    if n_starts is None:
-        n_starts = 1 if _has_one_optimum(model) else 4
-    if n_starts < 1:
-        raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
-    return _Draws(key, n_starts * n_candidates)
-
-
-class _Draws(NamedTuple):
-    """So many random starts."""
-
-    key: Any
-    n_starts: int
-
-
-def _starting_points(model: Any, origin: Any, scaling: Scaling, sample: Any, dtype: Any) -> Natural:
-    """A batch of points for standardised data, pushed there or near a sample."""
-    if isinstance(origin, _Draws):
-        return _as_arrays(sample_starts(model, origin.key, origin.n_starts, *sample), dtype)
-    return _pushed(model, _as_arrays(origin, dtype), scaling)
-
-
-@eqx.filter_jit
-def _pushed(model: Any, starts: Natural, scaling: Scaling) -> Natural:
-    return jax.vmap(lambda start: push_into(scaling, model, start))(starts)

@@ -169,3 +169,14 @@ def as_numbers(xs: Any, like: Any) -> Any:
             for own, form in zip(arrays, jax.tree.leaves(like), strict=True)
         ]
     )
+
+
+def as_arrays(xs: Any, dtype: Any) -> Any:
+    """Arrays of which real ones have this precision."""
+
+    def convert(leaf: Any) -> Any:
+        array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        real = jnp.issubdtype(array.dtype, jnp.floating)
+        return array.astype(dtype) if real and array.dtype != dtype else array
+
+    return jax.tree.map(convert, xs)

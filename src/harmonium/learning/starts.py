@@ -4,7 +4,7 @@ Clusters are found in NumPy, and a start from clusters is an M-step, so that lit
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,8 +16,9 @@ from harmonium.exponential_family.checks import all_finite
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.compiled import batched, is_traced, padded_length
 from harmonium.exponential_family.evidence import sum_statistics
-from harmonium.geometry.point import Natural
+from harmonium.geometry.point import Natural, stack_points
 from harmonium.harmoniums.clusters import features_of
+from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.hierarchical import Hierarchical
 from harmonium.harmoniums.labelled import Labelled
 from harmonium.harmoniums.mixture import Mixture
@@ -28,12 +29,63 @@ from harmonium.learning.engine import Run, advance_all, begin_all
 from harmonium.learning.methods import EM, Result
 from harmonium.learning.prior import average_of
 from harmonium.learning.problem import Problem
+from harmonium.learning.scaling import Scaling, as_arrays, push_into
 
 # How many steps of EM candidates take: few on a large sample, for their cost, more on a small one.
 FEWEST_STEPS, MOST_STEPS = 5, 100
 OBSERVATIONS_SEEN = 5 * SAMPLE_SIZE
 # Relative differences of objectives that tell nothing about candidates.
 SAME = 1e-6
+
+
+def count_candidates(
+    model: Any, n_candidates: int, starts: Any, observed: Any, missing: str
+) -> int:
+    """How many random points each start is the best of."""
+    if n_candidates < 1:
+        raise ValueError(f"expected at least one candidate, got n_candidates = {n_candidates}.")
+    complete = observed is None and missing == "error"
+    tries = starts is None and complete and not _has_one_optimum(model) and model.is_exact
+    return n_candidates if tries else 1
+
+
+def _has_one_optimum(model: Any) -> bool:
+    return not isinstance(model, Conjugated) or model.is_jointly_gaussian
+
+
+def check_starts(model: Any, key: Any, n_starts: int | None, n_candidates: int, starts: Any) -> Any:
+    """A batch of given points, or random keys for all candidates for starts."""
+    if starts is not None:
+        if not hasattr(starts, "batch_shape"):
+            return stack_points(starts)
+        return starts if starts.batch_shape else stack_points([starts])
+    if key is None and isinstance(model, Conjugated):
+        raise ValueError("fit needs a random key for its starts: key=jax.random.key(0).")
+    key = jax.random.key(0) if key is None else key  # of no matter for the only optimum
+    if n_starts is None:
+        n_starts = 1 if _has_one_optimum(model) else 4
+    if n_starts < 1:
+        raise ValueError(f"expected at least one start, got n_starts = {n_starts}.")
+    return Draws(key, n_starts * n_candidates)
+
+
+class Draws(NamedTuple):
+    """So many random starts."""
+
+    key: Any
+    n_starts: int
+
+
+def starting_points(model: Any, origin: Any, scaling: Scaling, sample: Any, dtype: Any) -> Natural:
+    """A batch of points for standardised data, pushed there or near a sample."""
+    if isinstance(origin, Draws):
+        return as_arrays(sample_starts(model, origin.key, origin.n_starts, *sample), dtype)
+    return _pushed(model, as_arrays(origin, dtype), scaling)
+
+
+@eqx.filter_jit
+def _pushed(model: Any, starts: Natural, scaling: Scaling) -> Natural:
+    return jax.vmap(lambda start: push_into(scaling, model, start))(starts)
 
 
 def sample_starts(model: Any, key: Any, count: int, xs: Any, weights: Any) -> Natural:
