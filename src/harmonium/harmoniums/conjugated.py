@@ -350,6 +350,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         **Raises:** an error for observations outside the support, bad weights, and where the result
         is degenerate: not finite, as when a component loses all its data.
         """
+        self.check_single(point)
         xs = check_batch(self, point, xs, observed)
         rows = xs.rows if isinstance(xs, GroupedObservations) else xs
         point = check_support(self.data_man, point, rows)
