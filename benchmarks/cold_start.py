@@ -1,14 +1,15 @@
 """What small fits cost in fresh processes: `python -m benchmarks.cold_start [--rows iris,wine]`.
 
-Each line of the tables is a process of its own, on one small table of data. It imports the library,
+Each line of the tables is a process of its own and a small table of data. It imports the library,
 fits a model, fits it again to another number of rows, and asks the fitted model for a log density,
 a posterior and samples, each for the first time. Without a cache of compiled programs; then from
 the folder of `hm.cache_compilations` that another process has filled; beside scikit-learn.
 
-CPU seconds count all threads of the process: compiling keeps several busy. In parentheses stands
-how many programs were compiled. In single precision, as JAX computes by default.
+CPU seconds count all threads of the process. In parentheses stands how many programs it compiled.
+In single precision, as JAX computes by default.
 """
 
+# A process that is measured has imported nothing but this: all else is imported when asked for.
 import argparse
 import importlib
 import json
@@ -22,150 +23,94 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from sklearn import datasets
-
-from benchmarks.timing import table
-
 COMPILED = "/jax/core/compile/backend_compile_duration"
 FOUND = "/jax/compilation_cache/cache_hits"
 FEWER = 11  # rows that the second fit lacks
+N_SAMPLES = 5
 STAGES = ("import", "first fit", "another N", "density", "posterior", "samples")
-COLD, WARM, PEER = "harmonium", "harmonium, warm cache", "scikit-learn"
-
-
-def records() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two reals, a category and a count each, of three clusters."""
-    random = np.random.default_rng(0)
-    clusters = random.integers(0, 3, 300)
-    reals = random.normal(size=(300, 2)) + 3 * clusters[:, None]
-    categories = (clusters + random.integers(0, 2, 300)) % 4
-    return reals.astype(np.float32), categories, random.poisson(1 + 3 * clusters)
-
-
-def wine() -> np.ndarray:
-    """Chemical measurements in very different units, each with unit variance."""
-    xs = datasets.load_wine().data
-    return ((xs - xs.mean(axis=0)) / xs.std(axis=0)).astype(np.float32)
-
-
-def iris() -> np.ndarray:
-    """Lengths and widths of flowers."""
-    return datasets.load_iris().data.astype(np.float32)
-
-
-# What each row fits, to which data, and the model of scikit-learn beside it, if it has one.
-ROWS: dict[str, tuple[str, Callable[[], Any], Callable[[Any], Any], tuple[str, str, int] | None]]
-ROWS = {
-    "iris": (
-        "mixture of 3 normals, iris",
-        iris,
-        lambda hm: hm.Mixture(hm.Normal(4), 3),
-        ("mixture", "GaussianMixture", 3),
-    ),
-    "wine": (
-        "factor analysis 13 to 3, wine",
-        wine,
-        lambda hm: hm.factor_analysis(13, 3),
-        ("decomposition", "FactorAnalysis", 3),
-    ),
-    "hierarchy": (
-        "hierarchical mixture 13, 3, 3, wine",
-        wine,
-        lambda hm: hm.hierarchical_mixture_of_gaussians(13, 3, 3),
-        None,
-    ),
-    "mixed": (
-        "mixture of 3, mixed records",
-        records,
-        lambda hm: hm.Mixture(hm.Product(hm.Normal(2), hm.Categorical(4), hm.Poisson()), 3),
-        None,
-    ),
-}
+OURS, WARM, PEER = "harmonium", "with a warm cache", "scikit-learn"
+PEERS = {"iris": "sklearn.mixture", "wine": "sklearn.decomposition"}
+ROWS = ("iris", "wine", "hierarchy", "mixed")
 
 
 class Stopwatch:
     """CPU seconds, wall seconds and programs compiled, of one stage after the other."""
 
     def __init__(self):
-        self.stages: dict[str, tuple[float, float, int]] = {}
+        self.stages: dict[str, list[float]] = {}
         self._n_compiled = 0
 
-    def watch(self):
-        """Counts programs from now on, but those that were found in a cache."""
-        monitoring = importlib.import_module("jax.monitoring")
-        monitoring.register_event_duration_secs_listener(self._compiled)
-        monitoring.register_event_listener(self._found)
+    def count(self, monitoring: Any):
+        """Counts programs from now on, but those that are found in a cache."""
+        monitoring.register_event_duration_secs_listener(self._add)
+        monitoring.register_event_listener(self._subtract)
 
-    def _compiled(self, event: str, seconds: float, **details: Any):
+    def _add(self, event: str, seconds: float, **details: Any):
         self._n_compiled += event == COMPILED
 
-    def _found(self, event: str, **details: Any):
+    def _subtract(self, event: str, **details: Any):
         self._n_compiled -= event == FOUND
 
-    def measure(self, stage: str, call: Callable[[], Any]) -> Any:
+    def measure(self, stage: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """Does the work of a stage, and keeps what it cost."""
-        before = *_clocks(), self._n_compiled
-        result = call()
-        after = *_clocks(), self._n_compiled
-        self.stages[stage] = tuple(b - a for a, b in zip(before, after, strict=True))
+        before = self._clocks()
+        result = call(*arguments)
+        self.stages[stage] = [b - a for a, b in zip(before, self._clocks(), strict=True)]
         return result
 
-
-def _clocks() -> tuple[float, float]:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, time.perf_counter()
+    def _clocks(self) -> tuple[float, float, int]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return usage.ru_utime + usage.ru_stime, time.perf_counter(), self._n_compiled
 
 
 def ours(row: str, folder: str | None) -> dict[str, Any]:
-    """What the stages cost in this process, in which nothing of JAX is imported yet."""
-    _, load, make, _ = ROWS[row]
-    data, watch = load(), Stopwatch()
-    hm = watch.measure("import", lambda: importlib.import_module("harmonium"))
+    """What the stages cost in this process."""
+    watch = Stopwatch()
+    hm = watch.measure("import", importlib.import_module, "harmonium")
     jax = importlib.import_module("jax")
-    watch.watch()
+    watch.count(importlib.import_module("jax.monitoring"))
+    small = importlib.import_module("benchmarks.small_fits").SMALL_FITS[row]
     if folder is not None:
         hm.cache_compilations(folder)
-    model, key = make(hm), jax.random.key(0)
+    data, model, key = small.load(), small.make(), jax.random.key(0)
 
     def fit(xs: Any) -> Any:
-        found = hm.fit(model, xs, key=key, progress=False)
-        return jax.block_until_ready(found.params)
+        return jax.block_until_ready(hm.fit(model, xs, key=key, progress=False).params)
 
-    params = watch.measure("first fit", lambda: fit(data))
-    watch.measure("another N", lambda: fit(jax.tree.map(lambda leaf: leaf[:-FEWER], data)))
+    def ask(name: str, *arguments: Any) -> Any:
+        return jax.block_until_ready(getattr(model, name)(*arguments))
+
+    params = watch.measure("first fit", fit, data)
+    watch.measure("another N", fit, jax.tree.map(lambda leaf: leaf[:-FEWER], data))
     x = jax.tree.map(lambda leaf: leaf[0], data)
-    posterior = "posterior_at" if row == "wine" else "posterior_probabilities"
-    for stage, method, arguments in (
-        ("density", model.log_observable_density, (params, x)),
-        ("posterior", getattr(model, posterior), (params, x)),
-        ("samples", model.sample, (key, params, (5,))),
-    ):
-        watch.measure(stage, lambda call=method, own=arguments: jax.block_until_ready(call(*own)))
+    watch.measure("density", ask, "log_observable_density", params, x)
+    watch.measure("posterior", ask, small.ask, params, x)
+    watch.measure("samples", ask, "sample", key, params, (N_SAMPLES,))
     return watch.stages
 
 
 def theirs(row: str) -> dict[str, Any]:
     """The same of scikit-learn, which compiles nothing."""
-    _, load, _, peer = ROWS[row]
-    (module, name, size), data, watch = peer, load().astype(np.float64), Stopwatch()
-    library = watch.measure("import", lambda: importlib.import_module(f"sklearn.{module}"))
+    watch = Stopwatch()
+    library = watch.measure("import", importlib.import_module, PEERS[row])
+    small = importlib.import_module("benchmarks.small_fits").SMALL_FITS[row]
+    name, ask = small.peer
+    data = small.load()
 
-    def make() -> Any:
-        return getattr(library, name)(size, random_state=0)
+    def fit(xs: Any) -> Any:
+        return getattr(library, name)(3, random_state=0).fit(xs)
 
-    model = watch.measure("first fit", lambda: make().fit(data))
-    watch.measure("another N", lambda: make().fit(data[:-FEWER]))
-    watch.measure("density", lambda: model.score_samples(data[:1]))
-    ask = getattr(model, "predict_proba", model.transform if row == "wine" else None)
-    watch.measure("posterior", lambda: ask(data[:1]))
+    model = watch.measure("first fit", fit, data)
+    watch.measure("another N", fit, data[:-FEWER])
+    watch.measure("density", model.score_samples, data[:1])
+    watch.measure("posterior", getattr(model, ask), data[:1])
     if hasattr(model, "sample"):
-        watch.measure("samples", lambda: model.sample(5))
+        watch.measure("samples", model.sample, N_SAMPLES)
     return watch.stages
 
 
 def in_fresh_process(row: str, who: str, folder: str | None = None) -> dict[str, Any]:
-    """The costs that `ours` or `theirs` finds in a process without any settings of JAX."""
+    """What the stages cost in a process without settings of JAX, but for the processor."""
     command = [sys.executable, "-m", "benchmarks.cold_start", "--rows", row, "--who", who]
     command += [] if folder is None else ["--folder", folder]
     settings = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
@@ -177,48 +122,56 @@ def in_fresh_process(row: str, who: str, folder: str | None = None) -> dict[str,
 
 
 def costs(row: str) -> dict[str, dict[str, Any]]:
-    """What the stages cost everyone on a row."""
-    found = {COLD: in_fresh_process(row, COLD)}
+    """What the stages of a row cost everyone."""
+    found = {OURS: in_fresh_process(row, OURS)}
     with tempfile.TemporaryDirectory() as folder:
-        in_fresh_process(row, COLD, folder)
-        found[WARM] = in_fresh_process(row, COLD, folder)
-    if ROWS[row][-1] is not None:
+        in_fresh_process(row, OURS, folder)
+        found[WARM] = in_fresh_process(row, OURS, folder)
+    if row in PEERS:
         found[PEER] = in_fresh_process(row, PEER)
     return found
 
 
-def _cell(stages: dict[str, Any], stage: str, who: str, wall: bool) -> str:
-    if stage not in stages:
-        return "-"
-    seconds, n_programs = stages[stage][wall], stages[stage][2]
-    programs = f" ({n_programs:2d})" if who != PEER and stage != "import" and not wall else ""
-    return f"{seconds:.2f}{programs}"
+def _cell(own: list[float] | None, counted: bool) -> tuple[str, str]:
+    """CPU seconds, with the programs compiled, and wall seconds."""
+    if own is None:
+        return "-", "-"
+    cpu, wall, n_programs = own
+    return f"{cpu:.2f}" + (f" ({n_programs})" if counted else ""), f"{wall:.2f}"
+
+
+def print_tables(found: dict[str, dict[str, Any]]):
+    """Prints a table of CPU seconds, and one of wall seconds."""
+    small_fits = importlib.import_module("benchmarks.small_fits").SMALL_FITS
+    table = importlib.import_module("benchmarks.timing").table
+    for place, title in enumerate(("CPU seconds (programs compiled)", "wall seconds")):
+        lines = []
+        for row, everyone in found.items():
+            lines.append((small_fits[row].title, *("" for _ in STAGES)))
+            for who, stages in everyone.items():
+                counted = {stage: who != PEER and stage != "import" for stage in STAGES}
+                cells = (_cell(stages.get(stage), counted[stage])[place] for stage in STAGES)
+                lines.append((f"  {who}", *cells))
+        print(f"\n{title}\n\n{table(('', *STAGES), lines)}")
 
 
 def main():
-    """Prints both tables; or, in a process of its own, what one row costs one of them."""
+    """Prints the tables; or, in a process of its own, what one row costs one of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_start", description=__doc__)
     parser.add_argument("--rows", default=",".join(ROWS), help="some of them, with commas between")
-    parser.add_argument("--who", choices=(COLD, PEER), help=argparse.SUPPRESS)
+    parser.add_argument("--who", choices=(OURS, PEER), help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.who is not None:
-        stages = theirs(options.rows) if options.who == PEER else ours(options.rows, options.folder)
-        print(json.dumps(stages))
+        peer = options.who == PEER
+        print(json.dumps(theirs(options.rows) if peer else ours(options.rows, options.folder)))
         return
     rows = options.rows.split(",")
     unknown = [row for row in rows if row not in ROWS]
     if unknown:
         parser.error(f"no row is called {', '.join(unknown)}; there are {', '.join(ROWS)}")
     print(f"Python {platform.python_version()}, float32, {os.cpu_count()} cores", flush=True)
-    found = {row: costs(row) for row in rows}
-    for title, wall in (("CPU seconds (programs compiled)", False), ("wall seconds", True)):
-        lines = [
-            (ROWS[row][0], who, *(_cell(stages, stage, who, wall) for stage in STAGES))
-            for row, own in found.items()
-            for who, stages in own.items()
-        ]
-        print(f"\n{title}\n\n{table(('fit', '', *STAGES), lines, labels=2)}")
+    print_tables({row: costs(row) for row in rows})
 
 
 if __name__ == "__main__":

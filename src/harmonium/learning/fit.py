@@ -14,7 +14,7 @@ from jaxtyping import Array, PRNGKeyArray
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
-from harmonium.exponential_family.compiled import is_traced, pad_rows
+from harmonium.exponential_family.compiled import compiled, is_traced, pad_rows
 from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural, stack_points
 from harmonium.harmoniums.condense import condense
@@ -390,7 +390,7 @@ def _check_prior(model: Any, prior: Any) -> Any:
     return prior
 
 
-@eqx.filter_jit
+@compiled
 def _standard_prior(
     model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array | None, total: Array
 ) -> ConjugatePrior | None:
@@ -457,6 +457,6 @@ def _starting_points(model: Any, origin: Any, scaling: Scaling, sample: Any, dty
     return _pushed(model, _as_arrays(origin, dtype), scaling)
 
 
-@eqx.filter_jit
+@compiled
 def _pushed(model: Any, starts: Natural, scaling: Scaling) -> Natural:
     return jax.vmap(lambda start: push_into(scaling, model, start))(starts)
