@@ -73,9 +73,9 @@ def test_integers_are_part_of_the_program():
 
 def test_checks_of_a_program_are_value_errors_outside():
     counted = Counted()
-    with pytest.raises(ValueError, match="^not positive$"):
+    with pytest.raises(ValueError, match=r"^not positive$"):
         counted.function(NORMAL, -1.0)
-    with pytest.raises(ValueError, match="^not positive$"):
+    with pytest.raises(ValueError, match=r"^not positive$"):
         counted.function(NORMAL, np.asarray([1.0, -1.0]))
     assert counted.function(NORMAL, 1.0) == 2.0
 
@@ -175,7 +175,7 @@ def test_a_check_in_a_map_is_a_value_error():
         return jax.vmap(lambda x: require(x, x > 0, "not positive"))(xs)
 
     np.testing.assert_array_equal(check(np.asarray([1.0, 2.0])), [1.0, 2.0])
-    with pytest.raises(ValueError, match="^not positive$"):
+    with pytest.raises(ValueError, match=r"^not positive$"):
         check(np.asarray([1.0, -2.0]))
 
 

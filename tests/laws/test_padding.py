@@ -9,11 +9,13 @@ from tests.laws.cases import is_conjugated, names_where, over
 
 N_ROWS = 11  # padded to 16
 FAMILIES = [name for name in REPRESENTATIVES if not is_conjugated(CATALOGUE[name]())]
+# Padding is written once for all models: these are a few that compile fast, one of each kind.
 MODELS = [
-    *(name for name in REPRESENTATIVES if name not in FAMILIES),
-    "mixture_poissons",
-    "mixture_tied",
-    "parallel",
+    "linear_diagonal_full",
+    "mixture_full",
+    "mixture_product",
+    "hierarchy_2_scale",
+    "mixture_of_factor_analyses",
 ]
 CLUSTERED = names_where(lambda model: hasattr(model, "n_components"), MODELS)
 
@@ -57,7 +59,6 @@ def _densities(given, observed):
         model.log_observable_densities(point, xs),
         model.log_observable_densities(point, xs, observed=observed),
         model.average_log_observable_density(point, xs, weights),
-        model.average_log_observable_density(point, xs, weights, observed=observed),
     ]
 
 
@@ -87,7 +88,7 @@ def _steps(given):
     return given.model.expectation_maximization(given.point, _first(given.observables), weights)
 
 
-@over([name for name in MODELS if name != "tree"], _steps)
+@over(MODELS, _steps)
 def test_padding_makes_no_difference_to_a_step_of_em(case, found):
     case.close(_steps(case), found, 1e4)
 

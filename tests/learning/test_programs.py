@@ -25,7 +25,7 @@ def compilations():
     """The names of the programs that are compiled within, as they are."""
     names = []
 
-    def add(event, seconds, **details):
+    def add(event, duration_secs, **details):
         if event == COMPILED:
             names.append(details.get("fun_name"))
 
