@@ -26,6 +26,7 @@ from harmonium.families.poisson import Poisson, Poissons
 from harmonium.families.statistic_embedding import StatisticEmbedding
 from harmonium.families.von_mises import VonMises, VonMisesProduct
 from harmonium.families.weibull import Weibull
+from harmonium.files.compilations import cache_compilations
 from harmonium.files.container import FileError
 from harmonium.files.storage import load, save
 from harmonium.geometry.diagonal import Diagonal, Identity, Scale
@@ -140,6 +141,7 @@ __all__ = [
     "VonMises",
     "VonMisesProduct",
     "Weibull",
+    "cache_compilations",
     "compare",
     "condense",
     "condition_on",

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax._src import core  # JAX says nowhere else whether a function is being traced
+from jax._src.interpreters.batching import BatchTrace, BatchTracer
 from jaxtyping import Array, Bool
 
 # Arguments with these annotations are part of the program; all others are data.
@@ -54,12 +55,21 @@ _flags: contextvars.ContextVar[_Flags | None] = contextvars.ContextVar("flags", 
 def add_flag(valid: Bool[Array, ""], message: str) -> bool:
     """Leaves a check to the program that is being traced, which raises after it has run.
 
-    Not where its value is part of a loop or a map within: these know of no values but their own.
+    Within `jax.vmap` all must hold. Not where its value is part of a loop or a gradient within:
+    these know of no values but their own.
     """
     flags = _flags.get()
-    if flags is None or core.trace_ctx.trace is not flags.trace:
+    if flags is None:
         return False
-    flags.valid.append(valid)
+    trace = core.trace_ctx.trace
+    while isinstance(trace, BatchTrace) and trace is not flags.trace:
+        if isinstance(valid, BatchTracer) and valid._trace is trace:
+            valid = valid.val
+        trace = trace.parent_trace
+    if trace is not flags.trace:
+        return False
+    with core.set_current_trace(trace):
+        flags.valid.append(jnp.all(valid))
     flags.messages.append(message)
     return True
 

@@ -24,7 +24,7 @@ def check_mask(family: Any, observed: Any, batch: bool) -> Any:
     expected = f"expected truth values of shapes {shapes} for what of {family} is observed"
     try:
         with jax.ensure_compile_time_eval():  # masks that are known stay known while compiling
-            parts = [jnp.asarray(part) for part in structure.flatten_up_to(observed)]
+            parts = [_as_array(part) for part in structure.flatten_up_to(observed)]
     except (TypeError, ValueError):
         raise TypeError(f"{expected}; got {type(observed).__name__}.") from None
     for leaf, part in zip(jax.tree.leaves(form), parts, strict=True):
@@ -36,6 +36,11 @@ def check_mask(family: Any, observed: Any, batch: bool) -> Any:
         if part.shape[batch:] != leaf.shape or part.ndim != len(leaf.shape) + batch:
             raise ValueError(f"{expected}; got shape {part.shape}.")
     return structure.unflatten(parts)
+
+
+def _as_array(part: Any) -> Array:
+    """As `jnp.asarray`, which compiles for each shape."""
+    return part if isinstance(part, jax.Array) else jax.device_put(np.asarray(part))
 
 
 def check_masks(family: Any, observed: Any, length: int) -> Any:

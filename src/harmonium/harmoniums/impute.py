@@ -71,6 +71,8 @@ def impute(
         drawn = _draw(model, params, (rows, masks), key, shape)
         if single:
             return jax.tree.map(lambda leaf: leaf[0], drawn)
+        if shape == ():
+            return drawn
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, len(shape)), drawn)
     if shape != ():
         raise ValueError(f"expectations have no shape, got {shape}. Pass a key to draw instead.")

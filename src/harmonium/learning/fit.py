@@ -14,7 +14,7 @@ from jaxtyping import Array, PRNGKeyArray
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
-from harmonium.exponential_family.compiled import is_traced, pad_rows
+from harmonium.exponential_family.compiled import compiled, is_traced, pad_rows
 from harmonium.exponential_family.form import float_dtype
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.condense import condense
@@ -388,7 +388,7 @@ def _check_prior(model: Any, prior: Any) -> Any:
     return prior
 
 
-@eqx.filter_jit
+@compiled
 def _standard_prior(
     model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array | None, total: Array
 ) -> ConjugatePrior | None:

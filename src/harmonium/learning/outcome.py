@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from harmonium.exponential_family.compiled import compiled
 from harmonium.geometry.point import Natural
 from harmonium.learning.devices import localized
 from harmonium.learning.engine import Run, is_valid
@@ -106,7 +107,7 @@ class Fit(eqx.Module):
         return f"Fit({self.params.manifold}: {value:.6g} nats per observation, {self.message})"
 
 
-@eqx.filter_jit
+@compiled
 def best_point(model: Any, scaling: Scaling, run: Run) -> Natural:
     """The best parameters so far, in the user's coordinates."""
     best = jnp.argmax(jnp.where(is_valid(run), run.value, -jnp.inf))
@@ -141,7 +142,7 @@ def finish(
     return result
 
 
-@eqx.filter_jit
+@compiled
 def _outcome(
     model: Any, problem: Problem, run: Run, scaling: Scaling, volume: Array, total: Array
 ) -> tuple[Fit, Array]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from harmonium.exponential_family.checks import all_finite
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.compiled import batched, is_traced, padded_length
+from harmonium.exponential_family.compiled import batched, compiled, is_traced, padded_length
 from harmonium.exponential_family.evidence import sum_statistics
 from harmonium.geometry.point import Natural, stack_points
 from harmonium.harmoniums.clusters import features_of
@@ -83,7 +83,7 @@ def starting_points(model: Any, origin: Any, scaling: Scaling, sample: Any, dtyp
     return _pushed(model, as_arrays(origin, dtype), scaling)
 
 
-@eqx.filter_jit
+@compiled
 def _pushed(model: Any, starts: Natural, scaling: Scaling) -> Natural:
     return jax.vmap(lambda start: push_into(scaling, model, start))(starts)
 
@@ -221,7 +221,7 @@ def _joined(model: Hierarchical, lower: Natural, upper: Natural) -> Natural:
     return jax.vmap(join)(lower, upper)
 
 
-@eqx.filter_jit
+@compiled
 def _random_starts(model: Any, key: Any, count: int, xs: Any) -> Natural:
     keys = jax.random.split(key, count)
     return jax.vmap(lambda own: model.initialize_from_sample(own, xs))(keys)
