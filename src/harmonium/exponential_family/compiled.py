@@ -31,9 +31,19 @@ def padded_length(length: int) -> int:
 
     Chunks of a padded batch have few lengths, too.
     """
-    above = 1 << max(0, length - 1).bit_length()
-    step = above if above <= COARSE else above // (2 * FINE)
+    step = _step(length)
     return -(-length // step) * step
+
+
+def few_rows(length: int) -> int:
+    """The largest length to which batches are padded that is not above this one."""
+    step = _step(length)
+    return length if length % step == 0 else max(step // 2, length // step * step)
+
+
+def _step(length: int) -> int:
+    above = 1 << max(0, length - 1).bit_length()
+    return above if above <= COARSE else above // (2 * FINE)
 
 
 def is_traced() -> bool:

@@ -10,12 +10,19 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.compiled import batched, is_traced, padded_length, repeat_last
+from harmonium.exponential_family.compiled import (
+    batched,
+    few_rows,
+    is_traced,
+    padded_length,
+    repeat_last,
+)
 from harmonium.exponential_family.partial import check_mask, check_masks, mask_out
 from harmonium.geometry.point import Point
 
-# How many blocks share the data, on average for each pattern: rows that only fill blocks are then
-# at most a quarter of all, and blocks long enough for what they share to count for little.
+# How many blocks share the data, on average for each pattern, or up to twice as many of few data:
+# rows that only fill blocks are then at most a quarter of all, and blocks long enough for what they
+# share to count for little.
 BLOCKS_A_PATTERN = 4
 
 
@@ -147,13 +154,8 @@ def mask_keys(observed: Any) -> np.ndarray:
 
 
 def block_length(n_rows: int, n_patterns: int) -> int:
-    """How long blocks are to be: one of few lengths, which make few programs.
-
-    Powers of two, and halfway between them.
-    """
-    length = max(1, n_rows // (BLOCKS_A_PATTERN * n_patterns))
-    power = 1 << (length.bit_length() - 1)
-    return 3 * power // 2 if 2 * length >= 3 * power else power
+    """How long blocks are to be, the same for many numbers of rows."""
+    return max(1, few_rows(n_rows) // (BLOCKS_A_PATTERN * n_patterns))
 
 
 def blocks_of(keys: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
