@@ -89,9 +89,9 @@ def _returns_numbers(function: FunctionType) -> bool:
     """Whether a method computes points, arrays or random observations of one set of arguments."""
     signature = inspect.signature(function)
     kinds = {own.annotation for own in signature.parameters.values()}
-    # Batches are padded first, and functions of parts are no arguments of programs.
-    named = all(own.kind is own.POSITIONAL_OR_KEYWORD for own in signature.parameters.values())
-    if "xs" in signature.parameters or not named:
+    # Methods of batches call functions that pad them; those of functions apply them part by part.
+    varies = any(own.kind == own.VAR_POSITIONAL for own in signature.parameters.values())
+    if "xs" in signature.parameters or varies:
         return False
     return PRNGKeyArray in kinds or _is_numeric(signature.return_annotation)
 

@@ -186,3 +186,10 @@ def test_a_check_in_a_loop_is_an_error_all_the_same():
 
     with pytest.raises(Exception, match="not positive"):
         jax.block_until_ready(check(np.asarray([1.0, -2.0])))
+
+
+def test_methods_that_take_functions_are_called_as_they_are():
+    product = hm.Product(hm.Bernoulli(), hm.Poisson())
+    keys = product.split_key(jax.random.key(0))
+    point = product.map_to_natural(lambda family, key: family.initialize(key), keys)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, point, product.initialize(jax.random.key(0))))

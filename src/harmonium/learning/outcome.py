@@ -168,6 +168,6 @@ def _outcome(
         run.history - volume,
         run.n_steps,
         run.code,
-        total,
+        jnp.asarray(total),
     )
     return fit, jnp.any(valid)
