@@ -2,8 +2,8 @@
 
 Every public function, method and constructor of the library is checked against its annotations by
 jaxtyping and beartype, from its first call on: decorating some thousand functions takes longer than
-importing JAX, and a program calls a tenth of them. Properties, and kernels that checked methods
-call, are not checked again.
+importing JAX, and a program calls a tenth of them. Properties are not checked, nor what starts
+with an underscore.
 """
 
 import functools
@@ -76,7 +76,7 @@ def _check_methods(cls: type) -> None:
     for name, value in list(vars(cls).items()):
         inner = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         public = name == "__init__" or not name.startswith("_")
-        if not isinstance(inner, FunctionType) or not public or name.endswith("_kernel"):
+        if not isinstance(inner, FunctionType) or not public:
             continue
         if not getattr(inner, "__isabstractmethod__", False):
             if issubclass(cls, Manifold) and _returns_numbers(inner):

@@ -1,6 +1,7 @@
 """The ladder of exponential families: what each rung can do, derived once for all families."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -297,7 +298,7 @@ class Differentiable(ExponentialFamily):
         """The (weighted) average of the log densities of a batch of observations."""
         self.check_single(point)
         xs = self.check_form(xs, like=point)
-        return average_log_density(self, point, xs, weights, batch_size)
+        return average_of_rows(log_densities, self, point, xs, weights, batch_size)
 
     def negative_entropy(self, point: Mean) -> Float[Array, ""]:
         r"""The convex conjugate $\phi(\eta) = \theta \cdot \eta - \psi(\theta)$ of $\psi$.
@@ -378,9 +379,9 @@ def log_densities(family: Any, point: Natural, xs: Any, batch_size: int) -> Floa
 
 
 @batched
-def average_log_density(
-    family: Any, point: Natural, xs: Any, weights: Any, batch_size: int
+def average_of_rows(
+    rows: Callable, model: Any, point: Natural, xs: Any, weights: Any, batch_size: int
 ) -> Float[Array, ""]:
-    """The weighted average of the log densities of checked observations."""
-    densities = log_densities(family, point, xs, batch_size)
+    """The weighted average of what a function as `log_densities` says of checked observations."""
+    densities = rows(model, point, xs, batch_size)
     return check_weights(weights, len(densities), densities.dtype) @ densities

@@ -13,7 +13,7 @@ from harmonium.exponential_family.evidence import expected_statistics
 from harmonium.exponential_family.form import float_dtype
 from harmonium.exponential_family.partial import log_partial_measure
 from harmonium.geometry.point import Mean, Natural
-from harmonium.harmoniums.grouped import GroupedObservations, check_groups, group_observations
+from harmonium.harmoniums.grouped import GroupedObservations, check_groups, group_alike
 
 MAX_BLOCKS = 1024
 
@@ -24,7 +24,7 @@ def check_batch(model: Any, point: Natural, xs: Any, observed: Any) -> Any:
     if isinstance(xs, GroupedObservations):
         return check_groups(family, xs, observed, point)
     if observed is not None:
-        return group_observations(family, xs, observed, point)
+        return group_alike(family, xs, observed, point)
     return family.check_form(xs, like=point)
 
 
@@ -40,15 +40,6 @@ def log_density_of(model: Any, point: Natural, x: Any, observed: Any) -> Float[A
     if observed is None:
         return evidence_of(model, point, x) + family.log_base_measure(x)
     return evidence_of(model, point, x, observed) + log_partial_measure(family, x, observed)
-
-
-@batched
-def average_log_density_of(
-    model: Any, point: Natural, xs: Any, weights: Any, batch_size: int
-) -> Float[Array, ""]:
-    """The weighted average of the log densities of N data."""
-    densities = log_densities_of(model, point, xs, batch_size)
-    return check_weights(weights, len(densities), densities.dtype) @ densities
 
 
 @batched

@@ -112,7 +112,7 @@ def _spread_centres(
     return jnp.concatenate([first[None], others])
 
 
-def scaled_columns(xs: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """Columns with unit variance, but constant ones."""
-    deviations = jnp.std(xs, axis=0)
-    return xs / jnp.where(deviations > 0, deviations, 1)[None]
+def scaled_columns(xs: Any) -> Any:
+    """Columns (N, D) with unit variance, but constant ones; of NumPy arrays, too."""
+    deviations = xs.std(axis=0)
+    return xs / (deviations + (deviations == 0).astype(deviations.dtype))[None]

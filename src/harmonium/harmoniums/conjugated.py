@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from harmonium.exponential_family import duality
-from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.base import Differentiable, average_of_rows
 from harmonium.exponential_family.checks import (
     all_close,
     all_finite,
@@ -25,7 +25,6 @@ from harmonium.geometry.embedding import IdentityEmbedding
 from harmonium.geometry.point import Coordinates, Mean, Natural
 from harmonium.harmoniums.batch_inference import (
     average_expectations,
-    average_log_density_of,
     check_batch,
     evidence_of,
     log_densities_of,
@@ -275,7 +274,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """The (weighted) average of the log densities of a batch, in nats per observation."""
         self.check_single(point)
         xs = check_batch(self, point, xs, observed)
-        return average_log_density_of(self, point, xs, weights, batch_size)
+        return average_of_rows(log_densities_of, self, point, xs, weights, batch_size)
 
     # --- posterior statistics and EM
 

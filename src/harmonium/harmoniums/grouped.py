@@ -20,9 +20,8 @@ from harmonium.exponential_family.compiled import (
 from harmonium.exponential_family.partial import check_mask, check_masks, mask_out
 from harmonium.geometry.point import Point
 
-# How many blocks share the data, on average for each pattern, or up to twice as many of few data:
-# rows that only fill blocks are then at most a quarter of all, and blocks long enough for what they
-# share to count for little.
+# How many blocks share the data, on average for each pattern: rows that only fill blocks are then
+# at most a quarter of all, and blocks long enough for what they share to count for little.
 BLOCKS_A_PATTERN = 4
 
 
@@ -114,7 +113,20 @@ def group_observations(
     - `observed`: a batch of N masks, of the form `data_man.mask`.
     - `like`: a point, the parameters that the observations are used with.
     """
-    family = family.data_man
+    return _grouped(family.data_man, xs, observed, like, alike=False)
+
+
+def group_alike(
+    family: Any, xs: Any, observed: Any, like: Point | None = None
+) -> GroupedObservations:
+    """`group_observations` in blocks of one length for many N, which find the same program."""
+    return _grouped(family.data_man, xs, observed, like, alike=True)
+
+
+def _grouped(
+    family: Any, xs: Any, observed: Any, like: Point | None, alike: bool
+) -> GroupedObservations:
+    """The observations in blocks, which are as long for many N if `alike`."""
     xs = family.check_form(xs, like=like)
     length = batch_length(xs)
     observed = check_masks(family, observed, length)
@@ -124,7 +136,8 @@ def group_observations(
             jax.tree.map(lambda leaf: leaf[:, None], xs), observed, jnp.arange(length)
         )
     keys = mask_keys(observed)
-    rows, slots = blocks_of(keys, block_length(length, len(np.unique(keys, axis=0))))
+    n_rows = few_rows(length) if alike else length
+    rows, slots = blocks_of(keys, block_length(n_rows, len(np.unique(keys, axis=0))))
     firsts = rows[:, 0]
     return GroupedObservations(
         _take(xs, rows),
@@ -154,8 +167,8 @@ def mask_keys(observed: Any) -> np.ndarray:
 
 
 def block_length(n_rows: int, n_patterns: int) -> int:
-    """How long blocks are to be, the same for many numbers of rows."""
-    return max(1, few_rows(n_rows) // (BLOCKS_A_PATTERN * n_patterns))
+    """How long blocks are to be."""
+    return max(1, n_rows // (BLOCKS_A_PATTERN * n_patterns))
 
 
 def blocks_of(keys: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from harmonium.exponential_family.partial import (
 from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.batch_inference import evidence_of
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.grouped import GroupedObservations, group_observations
+from harmonium.harmoniums.grouped import GroupedObservations, group_alike
 from harmonium.harmoniums.harmonium import Joint
 from harmonium.harmoniums.labelled import Labelled
 
@@ -76,7 +76,7 @@ def impute(
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, len(shape)), drawn)
     if shape != ():
         raise ValueError(f"expectations have no shape, got {shape}. Pass a key to draw instead.")
-    filled = _expect(model, params, group_observations(model, xs, observed, params))
+    filled = _expect(model, params, group_alike(model, xs, observed, params))
     return jax.tree.map(lambda leaf: leaf[0], filled) if single else filled
 
 

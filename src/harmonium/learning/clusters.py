@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from harmonium.harmoniums.clusters import scaled_columns
+
 # Centres move at most so often: EM goes on from there.
 LLOYD_ROUNDS = 20
 
@@ -46,12 +48,6 @@ def nearest_members(xs: np.ndarray, members: np.ndarray) -> np.ndarray:
     """Which of some rows each row is nearest to, columns scaled to unit variance."""
     xs = scaled_columns(xs)
     return _nearest(xs, xs[members])
-
-
-def scaled_columns(xs: np.ndarray) -> np.ndarray:
-    """Columns with unit variance, but constant ones."""
-    deviations = xs.std(axis=0)
-    return xs / np.where(deviations > 0, deviations, 1)
 
 
 def _nearest(xs: np.ndarray, centres: np.ndarray) -> np.ndarray:

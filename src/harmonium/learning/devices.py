@@ -20,7 +20,7 @@ from harmonium.harmoniums.grouped import (
     GroupedObservations,
     block_length,
     blocks_of,
-    group_observations,
+    group_alike,
     mask_keys,
 )
 from harmonium.learning.batches import Batches
@@ -351,7 +351,7 @@ def group_by_device(
     the blocks of a device.
     """
     if devices is None:
-        return group_observations(family, xs, observed)
+        return group_alike(family, xs, observed)
     rows, masks = _local_parts(xs), _local_parts(observed)
     keys = {device: mask_keys(own) for device, own in masks.items()}
     most = max(len(np.unique(own, axis=0)) for own in keys.values())
