@@ -1,5 +1,6 @@
 """The multivariate normal distribution, with four covariance structures."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -79,6 +80,34 @@ class Conditioned(NamedTuple):
     evidence: Float[Array, ""]
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_integral(structure: Any, location: Array, precision: Array) -> Array:
+    r"""$\frac12 u \cdot P^{-1} u - \frac12 \log |P|$ of a location $u$ and a precision $P$.
+
+    Its derivatives are the mean $\mu = P^{-1} u$ and $-\frac12 (P^{-1} + \mu \mu^T)$. That of the
+    inverse would be made of products, which are slow for many small matrices.
+    """
+    return _integrate(structure, location, precision)[0]
+
+
+def _integrate(structure: Any, location: Array, precision: Array) -> tuple[Array, Array, Array]:
+    """The value, the mean, and the covariance."""
+    covariance, log_determinant = structure.inverse_and_log_determinant(precision, len(location))
+    mean = structure.apply(covariance, location[None])[0]
+    return 0.5 * (location @ mean - log_determinant), mean, covariance
+
+
+@_log_integral.defjvp
+def _(structure: Any, primals: Any, tangents: Any) -> Any:
+    value, mean, covariance = _integrate(structure, *primals)
+    step, change = tangents
+    slope = mean @ step
+    if structure.is_linear:
+        spread = structure.moment_from_matrix(covariance, len(mean))
+        slope = slope - 0.5 * (structure.quadratic(change, mean) + jnp.sum(spread * change))
+    return value, slope
+
+
 class Normal(Differentiable, Generative):
     r"""The multivariate normal distribution on vectors of length $n$.
 
@@ -156,9 +185,7 @@ class Normal(Differentiable, Generative):
     # --- evidence and duality
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
-        covariance, log_determinant = self._covariance(point)
-        quadratic = self.covariance_structure.parametric_quadratic
-        return 0.5 * (quadratic(covariance, point.location) - log_determinant)
+        return _log_integral(self.covariance_structure, point.location, -2 * point.shape)
 
     def translated_evidence(
         self, point: Natural, shift: Natural, x: Any, observed: Any

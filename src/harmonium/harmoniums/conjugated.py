@@ -17,7 +17,7 @@ from harmonium.exponential_family.checks import (
 )
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
 from harmonium.exponential_family.compiled import batched
-from harmonium.exponential_family.evidence import value_and_mean
+from harmonium.exponential_family.evidence import is_whole, value_and_mean
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import describe
 from harmonium.exponential_family.partial import check_partial
@@ -89,7 +89,10 @@ class Conjugated(Harmonium, Differentiable, Generative):
         x_mask, z_mask = (None, None) if observed is None else observed
         latent, rho, chi = self._latent_and_message(point, x, x_mask)
         family: Any = latent.manifold
-        return family.translated_evidence(latent, rho, z, z_mask) + chi
+        if is_whole(x, x_mask):
+            return family.translated_evidence(latent, rho, z, z_mask) + chi
+        # Of hidden parts precisions depend on the mask, so that nothing is shared by expanding.
+        return family.evidence_kernel(latent + rho, z, z_mask) + chi
 
     def log_partition_kernel(self, point: Natural) -> Float[Array, ""]:
         return self.evidence_kernel(point, None, None)
