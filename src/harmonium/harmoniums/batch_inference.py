@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import check_weights
-from harmonium.exponential_family.chunks import batch_length, map_chunks
+from harmonium.exponential_family.chunks import batch_length, chunk_length, map_chunks
 from harmonium.exponential_family.compiled import batched
 from harmonium.exponential_family.evidence import expected_statistics
 from harmonium.exponential_family.form import float_dtype
@@ -72,7 +72,7 @@ def average_expectations(
 def _average_evidence(
     model: Any, point: Natural, xs: Any, weights: Any, batch_size: int
 ) -> tuple[Mean, Float[Array, ""]]:
-    dtype = float_dtype(point)
+    dtype, batch_size = float_dtype(point), chunk_length(model.dim, batch_size)
 
     def total(point: Natural, xs: Any, weights: Array) -> Array:
         return weights @ jax.vmap(lambda x: evidence_of(model, point, x))(xs)

@@ -120,23 +120,6 @@ class Problem(eqx.Module):
         return self.prior.weight * (dot(params, self.prior.mean) - log_partition)
 
 
-# What a chunk's statistics may number for the processor to keep them in its cache, and the shortest
-# chunk for their sake. Measured, see the row "fit" of the benchmark.
-CACHED_NUMBERS = 6_000_000
-SHORTEST_CHUNK = 4_096
-
-
-def chunk_length(model: Differentiable, batch_size: int) -> int:
-    """How many observations to process at once, where at most so many are.
-
-    Mixtures make as many numbers of an observation as they have parameters. On a CPU chunks that
-    stay in the cache are up to 1.5 times faster; other devices like long ones.
-    """
-    if jax.default_backend() != "cpu":
-        return batch_size
-    return min(batch_size, max(SHORTEST_CHUNK, CACHED_NUMBERS // max(1, model.dim)))
-
-
 def make_problem(
     model: Differentiable,
     xs: Any,
@@ -156,7 +139,6 @@ def make_problem(
     - `batch_size`: how many observations are processed at once at most, on each device.
     - `devices`: over which the observations are spread, or `None` if they are not.
     """
-    batch_size = chunk_length(model, batch_size)
     family: Any = model.data_man
 
     def average_measure(xs: Any, weights: Array) -> Array:

@@ -17,7 +17,7 @@ from harmonium.learning.batches import Batches, Block, read_blocks, to_devices
 from harmonium.learning.engine import Run, accept, advance_all
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.moments import Moments, representatives, scaling_of
-from harmonium.learning.problem import ConjugatePrior, Problem, chunk_length, make_problem
+from harmonium.learning.problem import ConjugatePrior, Problem, make_problem
 from harmonium.learning.scaling import Scaling, density_ceiling, log_volumes, standardize_data
 from harmonium.learning.survey import Survey
 
@@ -144,8 +144,7 @@ class Stream:
             return make_problem(model, rows, weights, prior, ceiling, self.size), advance_all
         ceiling = jnp.asarray(ceiling, dtype)
         if isinstance(model, Conjugated):
-            length = chunk_length(model, self.size)
-            return Problem(model, None, None, measure, prior, ceiling, length), self.take_steps
+            return Problem(model, None, None, measure, prior, ceiling, self.size), self.take_steps
         mean = self.average_statistic()
         return Problem(model, mean, None, measure, prior, ceiling, self.size), advance_all
 
