@@ -1,11 +1,14 @@
 """One program a call: padded lengths, checks, kinds of arguments, and what tracing changes."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import harmonium as hm
+from harmonium.exponential_family import compiled as compilation
 from harmonium.exponential_family.checks import require
 from harmonium.exponential_family.compiled import (
     COARSE,
@@ -40,6 +43,23 @@ def test_padded_rows_repeat_the_last_with_weight_zero():
     np.testing.assert_array_equal(xs[1][11:], np.tile(np.eye(11)[-1], (5, 1)))
     np.testing.assert_array_equal(weights, [2.0] * 11 + [0.0] * 5)
     assert pad_rows(np.ones(16), np.ones(16))[0].shape == (16,)
+
+
+def test_rows_on_an_accelerator_are_padded_there(monkeypatch):
+    monkeypatch.setattr(compilation, "on_accelerator", lambda leaf: isinstance(leaf, jax.Array))
+    refused = {"asarray": None, "concatenate": None}  # nothing is copied to the host
+    monkeypatch.setattr(compilation, "np", SimpleNamespace(**vars(np) | refused))
+    xs, weights = pad_rows(jnp.arange(33.0).reshape(11, 3), jnp.full(11, 2.0))
+    monkeypatch.setattr(compilation, "np", np)
+    rows = squared_rows(jnp.arange(5.0))
+    np.testing.assert_array_equal(xs[11:], np.tile([30.0, 31.0, 32.0], (5, 1)))
+    np.testing.assert_array_equal(weights, [2.0] * 11 + [0.0] * 5)
+    np.testing.assert_array_equal(rows, np.arange(5.0) ** 2)
+
+
+@batched
+def squared_rows(xs):
+    return xs**2
 
 
 class Counted:
@@ -142,6 +162,19 @@ def test_batches_have_a_result_a_row_or_weights():
     assert total(xs, np.arange(13.0)) == (xs**2).sum()
     assert jax.jit(squares)(xs).shape == (13,)
     assert traced[1:] == [(13,)]
+
+
+def test_batches_of_a_padded_length_share_the_program_of_others():
+    traced = []
+
+    @batched
+    def total(xs, weights):
+        traced.append(None if weights is None else weights.shape)
+        return weights @ xs
+
+    assert total(np.arange(13.0), None) == 78
+    assert total(np.arange(16.0), None) == 120
+    assert traced == [(16,)]
 
 
 def test_flags_are_left_to_the_program_where_it_can_see_them():

@@ -7,7 +7,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jaxtyping import Array, Bool, Float, Int
 
 from harmonium.exponential_family.checks import require
@@ -164,15 +163,29 @@ def _newton_direction(
     function = _residual_function(family)
     if family.dim > NEWTON_DIM:
         _, fisher = jax.linearize(lambda v: function(v, residual), vector)
-        operator = lx.FunctionLinearOperator(fisher, vector, lx.positive_semidefinite_tag)
-        solver = lx.CG(rtol=1e-3, atol=0.0, max_steps=100, stabilise_every=None)
-        return -lx.linear_solve(operator, residual, solver, throw=False).value
+        settings = {"max_steps": 100, "stabilise_every": None}
+        return -_conjugate_gradients(fisher, residual, 1e-3, 0.0, throw=False, **settings)
     matrix = jax.jacfwd(function)(vector, residual)
     scale = 1 / jnp.sqrt(jnp.diagonal(matrix))
     ridge = 10 * jnp.finfo(vector.dtype).eps * jnp.eye(family.dim, dtype=vector.dtype)
     scaled = matrix * scale[:, None] * scale[None, :] + ridge
     newton = -scale * solve_positive_definite(scaled, scale * residual)
     return jnp.where(jnp.all(jnp.isfinite(newton)), newton, -residual)
+
+
+def _conjugate_gradients(
+    product: Callable[[Array], Array],
+    right: Float[Array, " d"],
+    rtol: float,
+    atol: float,
+    throw: bool = True,
+    **settings: Any,
+) -> Float[Array, " d"]:
+    """The solution of a positive definite system that is known by its products with vectors."""
+    import lineax as lx  # only here, as importing it takes long
+
+    operator = lx.FunctionLinearOperator(product, right, lx.positive_semidefinite_tag)
+    return lx.linear_solve(operator, right, lx.CG(rtol, atol, **settings), throw=throw).value
 
 
 def _attach_derivatives(
@@ -185,8 +198,7 @@ def _attach_derivatives(
         if family.dim <= NEWTON_DIM:
             matrix = jax.vmap(fisher)(jnp.eye(family.dim, dtype=right.dtype))
             return solve_positive_definite(matrix, right)
-        operator = lx.FunctionLinearOperator(fisher, right, lx.positive_semidefinite_tag)
-        return lx.linear_solve(operator, right, lx.CG(tolerance, tolerance)).value
+        return _conjugate_gradients(fisher, right, tolerance, tolerance)
 
     function = _residual_function(family)
     return jax.lax.custom_root(

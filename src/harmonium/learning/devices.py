@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import invalid_as_nan
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.compiled import is_traced, padded_length
+from harmonium.exponential_family.compiled import compiled, is_traced, padded_length
 from harmonium.harmoniums.grouped import (
     GroupedObservations,
     block_length,
@@ -212,7 +212,7 @@ def _rows_evenly(weights: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return np.minimum(np.searchsorted(ends / ends[-1], thresholds, side="right"), len(ends) - 1)
 
 
-@eqx.filter_jit
+@compiled
 def _sample(devices: Devices | None, xs: Any, weights: Array, size: int) -> tuple[Any, Array]:
     length = batch_length(xs) if devices is None else devices.length
     if length <= size:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
+from harmonium.exponential_family.compiled import compiled
 from harmonium.geometry.point import Mean, Natural
 from harmonium.learning.checkpoint import Checkpoint
 from harmonium.learning.devices import everywhere, localized
@@ -103,13 +104,13 @@ def accept(
     return Run(step.params, step.state, best, value, history, n_steps, code)
 
 
-@eqx.filter_jit
+@compiled
 def begin_all(method: Method, problem: Problem, starts: Natural, max_steps: int) -> Run:
     """`begin` for a batch of starts."""
     return jax.vmap(lambda start: begin(method, problem, start, max_steps))(starts)
 
 
-@eqx.filter_jit
+@compiled
 def advance_all(
     method: Method, problem: Problem, run: Run, until: Int[Array, ""], tolerance: Float[Array, ""]
 ) -> Run:

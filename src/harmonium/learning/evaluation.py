@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights, require
+from harmonium.exponential_family.compiled import compiled
 from harmonium.geometry.point import Coordinates, Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations, group_observations
@@ -103,7 +103,7 @@ def _densities(params: Natural, data: Any, observed: Any) -> Array:
     return _complete_densities(params, model.data_man.check_form(data))
 
 
-@eqx.filter_jit
+@compiled
 def _complete_densities(params: Natural, data: Any) -> Array:
     model: Any = params.manifold
     if isinstance(model, Conjugated):

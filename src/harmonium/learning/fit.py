@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,24 +12,14 @@ from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
-from harmonium.exponential_family.checks import check_weights
-from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length
-from harmonium.exponential_family.compiled import compiled, is_traced, pad_rows
-from harmonium.exponential_family.form import float_dtype
+from harmonium.exponential_family.chunks import BATCH_SIZE
+from harmonium.exponential_family.compiled import compiled
 from harmonium.geometry.point import Natural
-from harmonium.harmoniums.condense import condense
 from harmonium.harmoniums.conjugated import Conjugated
-from harmonium.harmoniums.grouped import mask_rows
 from harmonium.harmoniums.labelled import Labelled
 from harmonium.learning.batches import Batches, array_batches, as_batches, read_blocks
 from harmonium.learning.checkpoint import Checkpoint
-from harmonium.learning.devices import (
-    Devices,
-    group_by_device,
-    localized,
-    spread_data,
-    take_sample,
-)
+from harmonium.learning.devices import spread_data
 from harmonium.learning.engine import Run, advance_all, run_fit
 from harmonium.learning.fingerprint import describe
 from harmonium.learning.labels import (
@@ -38,24 +28,19 @@ from harmonium.learning.labels import (
     known_rows,
     monitor_of,
     start_from_labels,
-    without_labels,
 )
 from harmonium.learning.methods import EM, Method
-from harmonium.learning.missing import check_marked, mark_missing
+from harmonium.learning.missing import mark_missing
 from harmonium.learning.online import Learner, OnlineEM, first_block
 from harmonium.learning.outcome import Fit, best_point, finish
 from harmonium.learning.prior import default_prior
-from harmonium.learning.problem import ConjugatePrior, make_problem
+from harmonium.learning.problem import ConjugatePrior, relative_prior
 from harmonium.learning.scaling import (
     Scaling,
     as_arrays,
-    as_numbers,
-    density_ceiling,
-    log_volumes,
     push_into,
-    standardization,
-    standardize_data,
 )
+from harmonium.learning.source import Arrays, Prepared, Source
 from harmonium.learning.starts import (
     Draws,
     best_candidates,
@@ -63,7 +48,7 @@ from harmonium.learning.starts import (
     count_candidates,
     starting_points,
 )
-from harmonium.learning.streams import Stream, prepare, progress_bar, relative_prior
+from harmonium.learning.streams import Stream, prepare, progress_bar
 from harmonium.learning.survey import sample_size, survey
 
 
@@ -165,160 +150,86 @@ def fit(
     data, weights, observed, devices = spread_data(family, data, weights, observed, mesh)
     if devices is not None:
         progress = _check_spread(method, progress)
-    settings = _Settings(
-        method, origin, prior, scale, max_steps, tolerance, progress, callback, monitor, batch_size
-    )._replace(checkpoint=store)
     batches = as_batches(data, weights) if devices is None else None
     if batches is not None or isinstance(method, OnlineEM):
         _refuse_masks(observed, missing)
         batches = array_batches(family, data, weights) if batches is None else batches
-        result = _fit_batches(model, batches, key, trials, settings)
-        return convert_points(model, given, result)
-    _identify(store, data=data, weights=weights, observed=(observed, missing))
-    data, observed = mark_missing(model, data, observed, missing)
-    result = _fit_arrays(model, (data, weights, observed), devices, trials, settings)
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
+            raise TypeError("data can't be read batch by batch inside of compiled functions.")
+        source = _opened(model, batches, key, method, scale, progress, batch_size, store)
+    else:
+        _identify(store, data=data, weights=weights, observed=(observed, missing))
+        data, observed = mark_missing(model, data, observed, missing)
+        source = Arrays(model, data, weights, observed, devices, scale, batch_size)
+    prepared = source.prepared
+    scaling, volume, dtype = prepared.scaling, prepared.volume, prepared.dtype
+    starting = starting_points(model, origin, scaling, prepared.sample, dtype)
+    one = np.ones((), dtype)
+    standard: Any = _standard_prior(model, prior, scaling, *prepared.typical, one)
+    problem, take_steps = source.problem(model, standard)
+    if trials > 1:
+        starting = best_candidates(source.trial(problem, standard), starting, trials, max_steps)
+    if isinstance(model, Labelled) and observed is not None and isinstance(origin, Draws):
+        starting = start_from_labels(problem, starting, known_rows(observed))
+    run = run_fit(
+        method,
+        problem,
+        starting,
+        max_steps,
+        tolerance,
+        progress,
+        _reporter(model, prepared, callback, monitor),
+        take_steps,
+        one_by_one=take_steps is not advance_all,
+        checkpoint=store,
+    )
+    standard = relative_prior(standard, source.total)
+    problem = eqx.tree_at(lambda p: p.prior, problem, standard, is_leaf=lambda node: node is None)
+    result = finish(model, problem, run, scaling, volume, jnp.asarray(source.total, dtype))
     return convert_points(model, given, result)
 
 
-class _Settings(NamedTuple):
-    """Arguments of `fit` that don't depend on where the data are, checked."""
-
-    method: Method
-    origin: Any
-    prior: Any
-    scale: bool
-    max_steps: int
-    tolerance: float | int
-    progress: bool | None
-    callback: Any
-    monitor: Any
-    batch_size: int
-    checkpoint: Checkpoint | None = None
-
-    @property
-    def is_random(self) -> bool:
-        """Whether starts are made here."""
-        return isinstance(self.origin, Draws)
-
-
-def _fit_arrays(
-    model: Any, arrays: Any, devices: Devices | None, n_candidates: int, settings: _Settings
-) -> Fit:
-    """`fit` to data in memory, of which a mask may say what is observed."""
-    data, weights, observed = arrays
-    family: Any = model.data_man
-    checked = check_marked(family, data, observed)
-    length, dtype = batch_length(checked), float_dtype(checked)
-    if devices is None and not is_traced() and weights is not None:
-        weights = np.asarray(weights)
-    shares = check_weights(weights, length, dtype)
-    total = np.asarray(length, dtype) if weights is None else weights.sum().astype(dtype)
-    numbers = as_numbers(data, checked) if devices is None else checked
-    scaling = standardization(family, numbers, observed, shares) if settings.scale else None
-    scaling = without_labels(model, scaling)
-    volume = (shares * log_volumes(scaling, observed, numbers)).sum().astype(dtype)
-    xs = as_arrays(standardize_data(scaling, numbers), dtype)
-    if observed is not None:
-        xs, _ = mask_rows(family, (xs, observed))
-    ceiling = density_ceiling(scaling, xs, dtype)
-    scaling, volume, total = localized((as_arrays(scaling, dtype), volume, total))
-    sample = take_sample(devices, xs, shares, sample_size(family, settings.batch_size))
-    starting = starting_points(model, settings.origin, scaling, sample, dtype)
-    prior = _standard_prior(model, settings.prior, scaling, *pad_rows(*sample), total)
-    rows, row_shares, spread = _reduced(model, devices, xs, shares, observed)
-    if devices is None:
-        rows, row_shares = pad_rows(rows, row_shares)
-    problem = _make_problem(model, rows, row_shares, prior, ceiling, settings.batch_size, spread)
-    if n_candidates > 1:
-        tried = problem
-        if len(sample[1]) < length or spread is not None:
-            tried = _make_problem(model, *pad_rows(*sample), prior, ceiling, settings.batch_size)
-        starting = best_candidates(tried, starting, n_candidates, settings.max_steps)
-    if isinstance(model, Labelled) and observed is not None and settings.is_random:
-        starting = start_from_labels(problem, starting, known_rows(observed))
-    report = _reporter(model, scaling, volume, settings)
-    run = run_fit(
-        settings.method,
-        problem,
-        starting,
-        settings.max_steps,
-        settings.tolerance,
-        settings.progress,
-        report,
-        checkpoint=settings.checkpoint,
-    )
-    return finish(model, problem, run, scaling, volume, total)
-
-
-def _fit_batches(
-    model: Any, batches: Batches, key: Any, n_candidates: int, settings: _Settings
-) -> Fit:
-    """`fit` to data that are read batch by batch."""
-    method, origin, prior = settings.method, settings.origin, settings.prior
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(origin)):
-        raise TypeError("data can't be read batch by batch inside of compiled functions.")
-    family, progress = model.data_man, settings.progress
+def _opened(
+    model: Any,
+    batches: Batches,
+    key: Any,
+    method: Method,
+    scale: bool,
+    progress: bool | None,
+    batch_size: int,
+    store: Checkpoint | None,
+) -> Source:
+    """Data that are read batch by batch, after one pass over them, or a look at the first."""
+    family = model.data_man
     seed = 0 if key is None else int(jax.random.bits(key))
-    size = min(settings.batch_size, batches.length or settings.batch_size)
+    size = min(batch_size, batches.length or batch_size)
     if isinstance(method, OnlineEM) and not batches.in_memory:
         blocks = first_block(family, batches, size, seed)
     else:
         blocks = read_blocks(family, batches, size)
     whole = isinstance(model, Conjugated) and model.is_jointly_gaussian
     blocks = progress_bar(blocks, "moments", progress)
-    surveyed = survey(family, blocks, whole, seed, sample_size(family, settings.batch_size))
-    prepared = prepare(family, surveyed, settings.scale)
-    scaling = as_arrays(prepared.scaling, surveyed.dtype)
-    weights = surveyed.sample_weights
-    weights = weights if weights.any() else None  # those of a sample may all be zero
-    shares = check_weights(weights, batch_length(prepared.sample), surveyed.dtype)
-    sample = prepared.sample, shares
-    starting = starting_points(model, origin, scaling, sample, surveyed.dtype)
-    one = jnp.ones((), surveyed.dtype)
-    prior = _standard_prior(model, prior, scaling, prepared.typical, None, one)
-    if n_candidates > 1:
-        relative = relative_prior(prior, surveyed.total)
-        tried = _make_problem(model, *pad_rows(*sample), relative)
-        starting = best_candidates(tried, starting, n_candidates, settings.max_steps)
-    if isinstance(method, OnlineEM):
-        data = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
-    else:
-        data = Stream(family, batches, surveyed, prepared, size, progress)
-    _identify(settings.checkpoint, data=(repr(batches), tuple(surveyed)))
-    if isinstance(data, Learner) and settings.checkpoint is not None:
-        settings.checkpoint.reader = data
-    problem, take_steps = data.problem(model, prior)
-    report = _reporter(model, scaling, prepared.volume, settings)
-    run = run_fit(
-        method,
-        problem,
-        starting,
-        settings.max_steps,
-        settings.tolerance,
-        progress,
-        report,
-        take_steps,
-        one_by_one=take_steps is not advance_all,
-        checkpoint=settings.checkpoint,
-    )
-    total = jnp.asarray(data.total, surveyed.dtype)
-    prior = relative_prior(prior, data.total)
-    problem = eqx.tree_at(lambda p: p.prior, problem, prior, is_leaf=lambda node: node is None)
-    return finish(model, problem, run, scaling, prepared.volume, total)
+    surveyed = survey(family, blocks, whole, seed, sample_size(family, batch_size))
+    _identify(store, data=(repr(batches), tuple(surveyed)))
+    prepared = prepare(model, surveyed, scale)
+    if not isinstance(method, OnlineEM):
+        return Stream(family, batches, surveyed, prepared, size, progress)
+    learner = Learner(family, batches, surveyed, prepared, method, size, seed, progress)
+    if store is not None:
+        store.reader = learner
+    return learner
 
 
-def _reporter(
-    model: Any, scaling: Scaling, volume: Array, settings: _Settings
-) -> Callable[[Run], str]:
+def _reporter(model: Any, prepared: Prepared, callback: Any, monitor: Any) -> Callable[[Run], str]:
     """What tells a user about steps, and the progress bar what to show."""
 
     def report(run: Run) -> str:
-        best = float(np.nanmax(np.asarray(run.value)) - np.asarray(volume))
+        best = float(np.nanmax(np.asarray(run.value)) - np.asarray(prepared.volume))
         n_steps = int(np.max(np.asarray(run.n_steps)))
-        if settings.callback is not None:
-            settings.callback(n_steps, best)
-        if settings.monitor is not None:
-            settings.monitor(n_steps, best_point(model, scaling, run))
+        if callback is not None:
+            callback(n_steps, best)
+        if monitor is not None:
+            monitor(n_steps, best_point(model, prepared.scaling, run))
         return f"{best:.6g} nats"
 
     return report
@@ -366,20 +277,6 @@ def _describe_all(arguments: dict[str, Any]) -> dict[str, str]:
     return {name: describe(own) for name, own in arguments.items()}
 
 
-def _reduced(
-    model: Any, devices: Devices | None, xs: Any, shares: Any, observed: Any
-) -> tuple[Any, Array, Devices | None]:
-    """What the steps of a fit look at, its weights, and the devices over which it is spread."""
-    if observed is not None:
-        return group_by_device(devices, model.data_man, xs, observed), shares, devices
-    if not isinstance(model, Conjugated):
-        return xs, shares, devices
-    rows, row_shares = condense(model, xs, shares)
-    if devices is not None and batch_length(rows) < batch_length(xs):
-        return *localized((rows, row_shares)), None
-    return rows, row_shares, devices
-
-
 def _check_prior(model: Any, prior: Any) -> Any:
     if isinstance(prior, ConjugatePrior):
         model.check_single(prior.mean)
@@ -390,19 +287,13 @@ def _check_prior(model: Any, prior: Any) -> Any:
 
 @compiled
 def _standard_prior(
-    model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array | None, total: Array
+    model: Any, prior: Any, scaling: Scaling, xs: Any, shares: Array | None, like: Array
 ) -> ConjugatePrior | None:
-    """The prior for standardised data, with its weight relative to that of the data."""
+    """The prior for standardised data, of the precision of a number."""
     if isinstance(prior, ConjugatePrior):
-        given = as_arrays(prior.mean, total.dtype)
+        given = as_arrays(prior.mean, like.dtype)
         natural = push_into(scaling, model, model.to_natural(given))
         prior = ConjugatePrior(model.to_mean(natural), prior.weight)
     elif prior is not None:
         prior = default_prior(model, xs, shares)
-    if prior is None:
-        return None
-    mean = jax.tree.map(lambda leaf: jnp.asarray(leaf, total.dtype), prior.mean)
-    return ConjugatePrior(mean, jnp.asarray(prior.weight, total.dtype) / total)
-
-
-_make_problem = eqx.filter_jit(make_problem)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, like.dtype), prior)

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import Array, Bool
 
 from harmonium.exponential_family.checks import all_finite
 from harmonium.exponential_family.chunks import batch_length
-from harmonium.exponential_family.compiled import is_traced
+from harmonium.exponential_family.compiled import compiled, is_traced
 from harmonium.exponential_family.outline import variables
 from harmonium.geometry.point import Natural, Point
 from harmonium.harmoniums.conjugated import Conjugated
@@ -166,7 +165,7 @@ def start_from_labels(problem: Problem, starts: Natural, known: Any) -> Natural:
     return _stepped(problem, starts, jnp.asarray(known))
 
 
-@eqx.filter_jit
+@compiled
 def _stepped(problem: Problem, starts: Natural, known: Bool[Array, " n"]) -> Natural:
     model, prior = problem.model, problem.prior
     weights: Any = problem.weights

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float
 
 from harmonium.geometry.point import Mean, Natural, relabel
@@ -187,7 +186,14 @@ class Gradient(Method):
         to be compiled once.
     """
 
-    optimiser: optax.GradientTransformation
+    optimiser: Any
+
+    def __check_init__(self):
+        if not (hasattr(self.optimiser, "init") and hasattr(self.optimiser, "update")):
+            raise TypeError(
+                "Gradient takes an optimiser of optax, as optax.adam(1e-2), got "
+                f"{self.optimiser!r}."
+            )
 
     @property
     def failure(self) -> Result:
@@ -200,6 +206,8 @@ class Gradient(Method):
     def propose(
         self, problem: Problem, params: Natural, state: Any, mean: Mean, value: Float[Array, ""]
     ) -> Step:
+        import optax  # only here, as importing it takes long
+
         gradient = relabel(problem.gradient(params, mean))
         downhill = gradient * -1.0
         update: Any = optax.with_extra_args_support(self.optimiser).update

@@ -12,20 +12,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from harmonium.exponential_family.checks import all_finite, invalid_as_nan
+from harmonium.exponential_family.compiled import compiled
 from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.learning.batches import Batches, Block, read_blocks, to_devices
 from harmonium.learning.engine import Run
 from harmonium.learning.methods import Method, Result, Step
-from harmonium.learning.problem import ConjugatePrior, Problem, make_problem
+from harmonium.learning.problem import ConjugatePrior, Problem, make_problem, relative_prior
 from harmonium.learning.scaling import standardize_data
-from harmonium.learning.streams import (
-    Prepared,
-    choose,
-    is_going,
-    progress_bar,
-    relative_prior,
-)
+from harmonium.learning.source import Prepared, Source
+from harmonium.learning.streams import choose, is_going, progress_bar
 from harmonium.learning.survey import Survey, refuse_outside
 
 # Averages of points weigh the t-th in proportion to about t to this power.
@@ -113,7 +109,7 @@ class OnlineEM(Method):
         return Step(value, following, OnlineState(statistics, average, count))
 
 
-class Learner:
+class Learner(Source):
     """Takes the steps of online EM, over data that are read batch by batch.
 
     **Arguments:**
@@ -139,8 +135,8 @@ class Learner:
         seed: int,
         progress: bool | None,
     ):
-        self.family, self.batches = family, batches
-        self.surveyed, self.prepared = surveyed, prepared
+        super().__init__(prepared, size)
+        self.family, self.batches, self.surveyed = family, batches, surveyed
         self.seed, self.progress = seed, progress
         self.minibatch, self.interval = method.batch_size, method.interval
         if self.interval is not None:
@@ -174,7 +170,7 @@ class Learner:
     def problem(
         self, model: Any, prior: ConjugatePrior | None
     ) -> tuple[Problem, Callable[..., Run]]:
-        """What to maximise, and what takes the steps; its prior counts observations."""
+        """See `Source.problem`; its prior counts observations, of which more and more are seen."""
         measure = self.surveyed.base_measure
         ceiling = jnp.asarray(self.prepared.ceiling, self.surveyed.dtype)
         return Problem(model, None, None, measure, prior, ceiling, self.minibatch), self.take_steps
@@ -251,18 +247,18 @@ class _Learnt(NamedTuple):
     sane: Bool[Array, ""]
 
 
-@eqx.filter_jit
+@compiled
 def _begin(run: Run) -> _Learnt:
     zero = jnp.zeros_like(run.value)
     return _Learnt(run.params, run.state, zero, zero, jnp.ones_like(run.value, bool))
 
 
-@eqx.filter_jit
+@compiled
 def _inside(family: Any, xs: Any) -> Bool[Array, " n"]:
     return jax.vmap(family.in_support)(xs)
 
 
-@eqx.filter_jit
+@compiled
 def _learn(
     method: OnlineEM, problem: Problem, learnt: _Learnt, xs: Any, weights: Array, total: Array
 ) -> _Learnt:
@@ -306,7 +302,7 @@ def _learn_minibatch(
     return _Learnt(params, state, value, learnt.weight + weight, learnt.sane & (sane | ~counts))
 
 
-@eqx.filter_jit
+@compiled
 def _conclude(
     method: OnlineEM,
     problem: Problem,

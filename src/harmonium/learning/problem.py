@@ -5,10 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
+from harmonium.exponential_family.compiled import compiled, is_traced
 from harmonium.exponential_family.partial import log_partial_measure
 from harmonium.geometry.point import Mean, Natural, dot
 from harmonium.harmoniums.conjugated import Conjugated
@@ -32,6 +34,14 @@ class ConjugatePrior(eqx.Module):
 
     mean: Mean
     weight: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+
+def relative_prior(prior: ConjugatePrior | None, total: Any) -> ConjugatePrior | None:
+    """A prior with its weight relative to that of the data."""
+    if prior is None:
+        return None
+    weight = prior.weight if is_traced() else np.asarray(prior.weight)
+    return ConjugatePrior(prior.mean, (weight / total).astype(weight.dtype))
 
 
 class Problem(eqx.Module):
@@ -120,6 +130,7 @@ class Problem(eqx.Module):
         return self.prior.weight * (dot(params, self.prior.mean) - log_partition)
 
 
+@compiled
 def make_problem(
     model: Differentiable,
     xs: Any,

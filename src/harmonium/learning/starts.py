@@ -6,13 +6,11 @@ Clusters are found in NumPy, and a start from clusters is an M-step, so that lit
 import functools
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from harmonium.exponential_family.checks import all_finite
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.compiled import batched, compiled, is_traced, padded_length
 from harmonium.exponential_family.evidence import sum_statistics
@@ -213,7 +211,7 @@ def _latents(model: Any, points: Natural, xs: Any) -> Any:
     return jax.vmap(lambda point: model.expected_latents(point, xs), 0, 1)(points)
 
 
-@eqx.filter_jit
+@compiled
 def _joined(model: Hierarchical, lower: Natural, upper: Natural) -> Natural:
     def join(low: Natural, up: Natural) -> Natural:
         return model.join_dominated(model.lwr_hrm.likelihood_function(low), up)
@@ -278,21 +276,21 @@ def _result(run: Run) -> tuple[Natural, Natural, Array, Array]:
     return run.params, run.best, run.value, run.code
 
 
-@eqx.filter_jit
 def _chosen(results: Any) -> Natural:
     """The best of the candidates of each group, from results with axes (candidates, groups)."""
     last, best, values, codes = results
+    library: Any = jnp if is_traced() else np
     # After all steps the last point, as which of them is the best may be a matter of rounding.
     took_all = (codes == int(Result.RUNNING)) | (codes == int(Result.STEP_LIMIT))
-    took_all &= jax.vmap(jax.vmap(all_finite))(last)
-    highest = jnp.max(values, axis=0, keepdims=True)
+    for leaf in jax.tree.leaves(last):
+        took_all &= library.isfinite(leaf).reshape(*took_all.shape, -1).all(axis=-1)
+    highest = values.max(axis=0, keepdims=True)
     # Of equals the first, whatever the rounding.
-    as_good = values >= highest - SAME * jnp.maximum(1.0, jnp.abs(highest))
-    row = jnp.argmax(as_good, axis=0)
-    column = jnp.arange(values.shape[1])
+    as_good = values >= highest - SAME * library.maximum(1.0, library.abs(highest))
+    row, column = as_good.argmax(axis=0), np.arange(values.shape[1])
 
     def pick(a: Array, b: Array) -> Array:
         use = took_all.reshape(*took_all.shape, *(1,) * (a.ndim - 2))
-        return jnp.where(use, a, b)[row, column]
+        return library.where(use, a, b)[row, column]
 
     return jax.tree.map(pick, last, best)

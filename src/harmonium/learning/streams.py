@@ -1,55 +1,44 @@
 """Fitting to data that are read batch by batch: each step is one pass over them."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
-from harmonium.exponential_family.checks import invalid_as_nan
+from harmonium.exponential_family.checks import check_weights, invalid_as_nan
+from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.compiled import compiled
 from harmonium.exponential_family.evidence import sum_statistics
 from harmonium.geometry.point import Mean, Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.learning.batches import Batches, Block, read_blocks, to_devices
 from harmonium.learning.engine import Run, accept, advance_all
+from harmonium.learning.labels import without_labels
 from harmonium.learning.methods import Method, Result
 from harmonium.learning.moments import Moments, representatives, scaling_of
-from harmonium.learning.problem import ConjugatePrior, Problem, make_problem
-from harmonium.learning.scaling import Scaling, density_ceiling, log_volumes, standardize_data
+from harmonium.learning.problem import ConjugatePrior, Problem, make_problem, relative_prior
+from harmonium.learning.scaling import as_arrays, density_ceiling, log_volumes, standardize_data
+from harmonium.learning.source import Prepared, Source
 from harmonium.learning.survey import Survey
 
 
-class Prepared(NamedTuple):
-    """What fitting starts from.
-
-    **Fields:**
-
-    - `scaling`: the map from standardised data to the data.
-    - `sample`: standardised observations to make starts from.
-    - `typical`: standardised observations like the data, to make a prior from.
-    - `volume`: what to subtract from log densities of standardised data.
-    - `ceiling`: a log density that only singular densities reach.
-    """
-
-    scaling: Scaling
-    sample: Any
-    typical: Any
-    volume: Float[Array, ""]
-    ceiling: float
-
-
-def prepare(family: Any, surveyed: Survey, scale: bool) -> Prepared:
-    """What fitting starts from, given what is known of the data."""
-    moments, dtype = surveyed.moments, surveyed.dtype
-    scaling = scaling_of(family, moments) if scale else None
-    sample = to_devices(standardize_data(scaling, surveyed.sample), dtype)
-    typical = representatives(family, moments, scaling, sample, dtype)
-    one = jax.tree.map(lambda leaf: leaf[:1], sample)
+def prepare(model: Any, surveyed: Survey, scale: bool) -> Prepared:
+    """What a fit starts from, given what one pass over the data has found."""
+    family, moments, dtype = model.data_man, surveyed.moments, surveyed.dtype
+    scaling = without_labels(model, scaling_of(family, moments)) if scale else None
+    xs = to_devices(standardize_data(scaling, surveyed.sample), dtype)
+    typical = representatives(family, moments, scaling, xs, dtype)
+    one = jax.tree.map(lambda leaf: leaf[:1], xs)
     volume = jnp.sum(jnp.asarray(log_volumes(scaling, None, one), dtype))
-    return Prepared(scaling, sample, typical, volume, density_ceiling(scaling, sample, dtype))
+    ceiling = density_ceiling(scaling, xs, dtype)
+    weights = surveyed.sample_weights
+    weights = weights if weights.any() else None  # those of a sample may all be zero
+    sample = xs, check_weights(weights, batch_length(xs), dtype)
+    scaling = as_arrays(scaling, dtype)
+    return Prepared(scaling, sample, (typical, None), volume, ceiling, surveyed.total, dtype)
 
 
 def progress_bar(blocks: Iterator[Block], what: str, progress: bool | None) -> Iterator[Block]:
@@ -58,13 +47,8 @@ def progress_bar(blocks: Iterator[Block], what: str, progress: bool | None) -> I
     return iter(tqdm(blocks, desc=what, unit="block", leave=False, disable=disable, delay=delay))
 
 
-def relative_prior(prior: ConjugatePrior | None, total: Any) -> ConjugatePrior | None:
-    """A prior with its weight relative to that of the data."""
-    return None if prior is None else ConjugatePrior(prior.mean, prior.weight / total)
-
-
-class Stream:
-    """Data that are read once a step, with what it takes to standardise them.
+class Stream(Source):
+    """Data that are read once a step.
 
     **Arguments:**
 
@@ -85,14 +69,9 @@ class Stream:
         size: int,
         progress: bool | None,
     ):
-        self.family, self.batches = family, batches
-        self.surveyed, self.prepared = surveyed, prepared
-        self.size, self.progress = min(size, surveyed.length), progress
-
-    @property
-    def total(self) -> float:
-        """The sum of all weights."""
-        return self.surveyed.total
+        super().__init__(prepared, min(size, surveyed.length))
+        self.family, self.batches, self.surveyed = family, batches, surveyed
+        self.progress = progress
 
     def blocks(self, what: str) -> Iterator[tuple[Any, Array, Array]]:
         """Standardised observations, weights that sum to one, and their share of all weights.
@@ -125,21 +104,17 @@ class Stream:
     def problem(
         self, model: Any, prior: ConjugatePrior | None
     ) -> tuple[Problem, Callable[..., Run]]:
-        """What to maximise, and what takes the steps.
+        """See `Source.problem`.
 
-        These read the data no more where the moments of the data, or the average statistic of a
+        Steps read the data no more where the moments of the data, or the average statistic of a
         family without latents, are all that matters.
-
-        **Arguments:**
-
-        - `prior`: for standardised data, with its weight as a number of observations.
         """
         moments, dtype = self.surveyed.moments, self.surveyed.dtype
         whole = isinstance(moments, Moments) and moments.scatter.ndim == 2
         prior = relative_prior(prior, self.total)
         measure, ceiling = self.surveyed.base_measure, self.prepared.ceiling
         if isinstance(model, Conjugated) and model.is_jointly_gaussian and whole:
-            rows = self.prepared.typical
+            rows, _ = self.prepared.typical
             weights = jnp.full(len(rows), 1 / len(rows), dtype)
             return make_problem(model, rows, weights, prior, ceiling, self.size), advance_all
         ceiling = jnp.asarray(ceiling, dtype)
@@ -196,7 +171,7 @@ def choose(going: Bool[Array, " starts"], new: Any, old: Any) -> Any:
     return jax.tree.map(pick, new, old)
 
 
-@eqx.filter_jit
+@compiled
 def _expectation(
     problem: Problem, params: Natural, xs: Any, weights: Array, share: Array
 ) -> tuple[Mean, Array]:
@@ -208,22 +183,22 @@ def _expectation(
     return jax.tree.map(lambda leaf: leaf * share, averages)
 
 
-@eqx.filter_jit
+@compiled
 def _statistic(family: Any, xs: Any, weights: Array) -> Mean:
     return sum_statistics(family, xs, weights)
 
 
-@eqx.filter_jit
+@compiled
 def _add(total: Any, own: Any) -> Any:
     return own if total is None else jax.tree.map(jnp.add, total, own)
 
 
-@eqx.filter_jit
+@compiled
 def _complete(problem: Problem, params: Natural, mean: Mean, value: Array) -> tuple[Mean, Array]:
     return jax.vmap(problem.complete)(params, mean, value)
 
 
-@eqx.filter_jit
+@compiled
 def _accept(
     method: Method,
     problem: Problem,

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from harmonium.exponential_family.compiled import compiled
 from harmonium.harmoniums.mixture_starts import SAMPLE_SIZE
 from harmonium.learning.batches import Block, to_devices
 from harmonium.learning.moments import collect_moments, merge_moments
@@ -85,7 +85,7 @@ def survey(family: Any, blocks: Iterable[Block], whole: bool, seed: int, size: i
     return Survey(moments, base_measure, total, reservoir.seen, sample, sample_weights, dtype)
 
 
-@eqx.filter_jit
+@compiled
 def inspect(
     family: Any, xs: Any, weights: Float[Array, " n"]
 ) -> tuple[Bool[Array, " n"], Float[Array, ""]]:

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.compiled import compiled
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.plot.canvas import SEQUENTIAL, color_of, get_axes
@@ -188,7 +188,7 @@ def _limits(column: np.ndarray) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-@eqx.filter_jit
+@compiled
 def _sample(model: Any, params: Natural, n_samples: int) -> Any:
     key = jax.random.key(0)
     if isinstance(model, Conjugated):
@@ -196,7 +196,7 @@ def _sample(model: Any, params: Natural, n_samples: int) -> Any:
     return model.sample(key, params, (n_samples,))
 
 
-@eqx.filter_jit
+@compiled
 def _densities(model: Any, params: Natural, xs: Any) -> Float[Array, " n"]:
     if isinstance(model, Conjugated):
         return jnp.exp(model.log_observable_densities(params, xs))

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
 
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.compiled import compiled
 from harmonium.exponential_family.outline import subscript
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.conjugated import Conjugated
@@ -83,7 +83,7 @@ def _normals(model: Any, params: Natural) -> tuple[np.ndarray, np.ndarray, np.nd
     return np.asarray(means), np.asarray(covariances), np.asarray(weights)
 
 
-@eqx.filter_jit
+@compiled
 def _components(
     model: Any, params: Natural
 ) -> tuple[Float[Array, "k n"], Float[Array, "k n n"], Float[Array, " k"]]:

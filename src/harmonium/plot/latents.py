@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
+from harmonium.exponential_family.compiled import compiled
 from harmonium.exponential_family.outline import subscript
 from harmonium.geometry.point import Natural
 from harmonium.harmoniums.conjugated import Conjugated
@@ -59,7 +60,7 @@ def latents(
     model.check_single(params)
     expected = _expected_latents(model, params, xs)
     labels = check_labels(labels, len(expected))
-    prior, prior_params = model.prr_man, eqx.filter_jit(model.prior)(params)
+    prior, prior_params = model.prr_man, model.prior(params)
     groups = _groups(labels, len(expected))
     if expected.shape[1] == 1:
         ax = get_axes(ax)
@@ -176,7 +177,7 @@ def _groups(labels: Any, length: int) -> list[tuple[str | None, np.ndarray]]:
 
 def _expected_latents(model: Any, params: Natural, xs: Any) -> np.ndarray:
     eqx.filter_eval_shape(_channel_loadings, model, params)  # raises where they are no real vectors
-    expected = eqx.filter_jit(model.expected_latents)(params, xs)
+    expected = model.expected_latents(params, xs)
     if isinstance(expected, tuple):
         raise TypeError(
             f"latents draws one vector of latents, but the observables of {model} depend on "
@@ -185,11 +186,11 @@ def _expected_latents(model: Any, params: Natural, xs: Any) -> np.ndarray:
     return np.asarray(expected)
 
 
-@eqx.filter_jit
+@compiled
 def _channel_loadings(model: Any, params: Natural) -> Float[Array, "obs lat"]:
     return channel(model, model.likelihood_function(params)).loadings
 
 
-@eqx.filter_jit
+@compiled
 def _probabilities(model: Any, params: Natural, xs: Any) -> Float[Array, "n k"]:
     return jax.vmap(lambda x: model.posterior_probabilities(params, x))(xs)
