@@ -34,6 +34,7 @@ from stepmix import StepMix
 
 import harmonium as hm
 from benchmarks.timing import table
+from harmonium.harmoniums.marginals import joined_moments
 
 N_SEEDS = 20
 N_STARTS = 10
@@ -94,7 +95,8 @@ def mixture(title: str, xs: np.ndarray, n_components: int, kind: str) -> Contest
         return (jnp.min(weights) * len(xs) >= 2 * dim) & (smallest > SMALLEST_VARIANCE)
 
     def is_sound(point: Any) -> Any:
-        _, covariances = jax.vmap(normal.mean_and_covariance)(model.components(point))
+        moments = jax.vmap(lambda own: joined_moments(normal, own))
+        _, covariances = moments(model.components(point))
         return is_proper(model.weights(point), covariances)
 
     def peer_start(state: int) -> float:

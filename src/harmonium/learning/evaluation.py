@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from harmonium.exponential_family.base import Differentiable
 from harmonium.exponential_family.checks import check_weights, require
-from harmonium.exponential_family.compiled import compiled
+from harmonium.exponential_family.chunks import batch_length
+from harmonium.exponential_family.compiled import batched, compiled
 from harmonium.geometry.point import Coordinates, Natural
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.grouped import GroupedObservations, group_observations
@@ -98,16 +99,10 @@ def compare(
 
 def _densities(params: Natural, data: Any, observed: Any) -> Array:
     model: Any = params.manifold
-    if observed is not None:
-        return model.log_observable_densities(params, data, observed=observed)
-    return _complete_densities(params, model.data_man.check_form(data))
-
-
-@compiled
-def _complete_densities(params: Natural, data: Any) -> Array:
-    model: Any = params.manifold
     if isinstance(model, Conjugated):
-        return model.log_observable_densities(params, data)
+        return model.log_observable_densities(params, data, observed=observed)
+    if observed is not None:
+        raise TypeError(f"{model} has no latents; of observations all has to be observed.")
     return model.log_densities(params, data)
 
 
@@ -128,28 +123,34 @@ def observed_information(
     - `observed`: N masks of what is observed, see `posterior_at`.
     """
     model.check_single(params)
+    if observed is not None:
+        data = group_observations(model, data, observed)
+    return _information(model, params, data, weights)
+
+
+@batched
+def _information(model: Any, params: Natural, xs: Any, weights: Any) -> Array:
+    """`observed_information` of a batch, which may be grouped."""
     statistics: Any = None
     if not isinstance(model, Conjugated):
-        statistics = model.average_sufficient_statistic(data, weights)
-    elif observed is not None:
-        data, observed = group_observations(model, data, observed), None
+        statistics = model.average_sufficient_statistic(xs, weights)
 
     def ascent(vector: Array) -> Array:
         point = model.unravel(vector, Coordinates.NATURAL)
         mean = statistics
         if isinstance(model, Conjugated):
-            mean = model.mean_posterior_statistics(point, data, weights)
+            mean = model.mean_posterior_statistics(point, xs, weights)
         return model.ravel(mean) - model.ravel(model.to_mean(point))
 
     vector = model.ravel(params)
-    total = _total_weight(data, weights)
-    return -jnp.asarray(total, vector.dtype) * jax.jacfwd(ascent)(vector)
+    return -_total_weight(xs, weights).astype(vector.dtype) * jax.jacfwd(ascent)(vector)
 
 
-def _total_weight(data: Any, weights: Any) -> Any:
-    if weights is not None:
-        return jnp.sum(jnp.asarray(weights))
-    return len(data) if isinstance(data, GroupedObservations) else len(jax.tree.leaves(data)[0])
+def _total_weight(xs: Any, weights: Any) -> Array:
+    if weights is None:
+        length = len(xs) if isinstance(xs, GroupedObservations) else batch_length(xs)
+        return jnp.asarray(length)
+    return jnp.sum(jnp.asarray(weights))
 
 
 def standard_errors(
@@ -167,6 +168,11 @@ def standard_errors(
     latents are only up to rotation, or if the point is no maximum.
     """
     information = observed_information(model, params, data, weights=weights, observed=observed)
+    return _errors(model, information)
+
+
+@compiled
+def _errors(model: Any, information: Array) -> Array:
     values, vectors = jnp.linalg.eigh(information)
     smallest = model.dim * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
     variances = jnp.sum(vectors**2 / values[None], axis=1)
