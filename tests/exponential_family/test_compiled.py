@@ -13,6 +13,7 @@ from harmonium.exponential_family.checks import require
 from harmonium.exponential_family.compiled import (
     COARSE,
     FINE,
+    SHORTEST,
     add_flag,
     batched,
     compiled,
@@ -27,12 +28,12 @@ def test_padded_lengths_are_few_and_little_longer():
     lengths = np.asarray([padded_length(n) for n in range(1, 20_001)])
     needed = np.arange(1, 20_001)
     assert np.all(lengths >= needed)
-    assert np.all(lengths[:COARSE] < 2 * needed[:COARSE])
+    assert np.all(lengths[:COARSE] < np.maximum(SHORTEST + 1, 2 * needed[:COARSE]))
     assert np.all((lengths - needed)[COARSE:] <= needed[COARSE:] / FINE)
     assert np.all(np.diff(lengths) >= 0)
-    # Powers of two up to a thousand, sixteen for each power of two above.
-    assert len(np.unique(lengths[:COARSE])) == 11
-    assert len(np.unique(lengths)) <= 11 + FINE * 5
+    # Powers of two from 16 up to a thousand, sixteen for each power of two above.
+    assert len(np.unique(lengths[:COARSE])) == 7
+    assert len(np.unique(lengths)) <= 7 + FINE * 5
     assert [padded_length(int(n)) for n in np.unique(lengths)] == np.unique(lengths).tolist()
 
 

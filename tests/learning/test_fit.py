@@ -429,11 +429,42 @@ def test_chunks_are_shorter_for_models_with_many_parameters():
 def test_fits_can_be_compiled_and_mapped():
     batches = IRIS[np.random.default_rng(0).integers(0, 150, (3, 150))]
 
+    start = by_species()
+
     def fit(xs):
         settings = {**SHORT, "prior": "default"}
-        return hm.fit(MIXTURE, xs, starts=by_species(), **settings).log_likelihood
+        return hm.fit(MIXTURE, xs, starts=start, **settings).log_likelihood
 
     assert_close(compute(jax.vmap(fit), batches), [fit(xs) for xs in batches], rtol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize(
+    "mapped",
+    [("weights",), ("starts",), ("weight",), ("weights", "starts", "weight")],
+    ids="+".join,
+)
+def test_fits_are_mapped_over_any_of_their_arguments(mapped, scale):
+    """Weights, starts and the weight of a prior, traced or not, beside data that are not."""
+    random = np.random.default_rng(1)
+    start = by_species()
+    mean = MIXTURE.to_mean(start)
+    given = {"weights": jnp.ones(150), "starts": start, "weight": jnp.asarray(2.0)}
+    batches = {
+        "weights": jnp.asarray(random.multinomial(150, [1 / 150] * 150, 3).astype(float)),
+        "starts": jax.tree.map(lambda a: jnp.stack([a, 0.9 * a, 0.8 * a]), start),
+        "weight": jnp.asarray([1.0, 2.0, 3.0]),
+    }
+
+    def fit(own):
+        own = given | own
+        prior = ConjugatePrior(mean, own["weight"])
+        settings = {**SHORT, "prior": prior, "scale": scale, "weights": own["weights"]}
+        return hm.fit(MIXTURE, IRIS, starts=own["starts"], **settings).log_likelihood
+
+    batch = {name: batches[name] for name in mapped}
+    one_by_one = [fit(jax.tree.map(lambda leaf, n=n: leaf[n], batch)) for n in range(3)]
+    assert_close(compute(jax.vmap(fit), batch), one_by_one, rtol=1e-8)
 
 
 def test_an_interrupt_returns_the_best_so_far():

@@ -21,20 +21,22 @@ from jaxtyping import Array, Bool
 
 # Arguments with these annotations are part of the program; all others are data.
 STATIC = (int, bool, str, tuple[int, ...])
-# Up to here batches are padded to powers of two; longer ones by at most a sixteenth.
+# Batches are padded to this length at least; up to `COARSE` to powers of two, then by at most a
+# sixteenth.
+SHORTEST = 16
 COARSE = 1024
 FINE = 16
 # Up to JAX 0.10 a CPU can do without these: programs compile in 0.6 of the time, and are no slower.
 OPTIONS = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
 
 
-def padded_length(length: int) -> int:
+def padded_length(length: int, shortest: int = SHORTEST) -> int:
     """The length to which a batch is padded: one of few, at most a sixteenth longer if it is long.
 
     Chunks of a padded batch have few lengths, too.
     """
     step = _step(length)
-    return -(-length // step) * step
+    return max(shortest, -(-length // step) * step)
 
 
 def few_rows(length: int) -> int:

@@ -61,7 +61,7 @@ class GroupedObservations(eqx.Module):
 
         Slots beyond N are nowhere, so that `spread` skips them.
         """
-        blocks = padded_length(self.shape[0])
+        blocks = padded_length(self.shape[0], shortest=1)
         xs, observed = jax.tree.map(
             lambda leaf: repeat_last(leaf, blocks), (self.xs, self.observed)
         )

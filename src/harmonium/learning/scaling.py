@@ -13,7 +13,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
@@ -158,9 +157,7 @@ def _parts(scaling: Scaling) -> tuple[Any, Any]:
 
 
 def as_numbers(xs: Any, like: Any) -> Any:
-    """The data as NumPy arrays in double precision; as checked JAX arrays where traced."""
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((xs, like))):
-        return like
+    """The data as NumPy arrays in double precision, given the checked JAX arrays."""
     structure = jax.tree.structure(like)
     arrays = [np.asarray(leaf) for leaf in structure.flatten_up_to(xs)]
     return structure.unflatten(

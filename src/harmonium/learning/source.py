@@ -4,7 +4,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from harmonium.exponential_family.checks import check_weights
@@ -91,6 +93,10 @@ class Source:
         return make_problem(problem.model, rows, weights, prior, self.prepared.ceiling, self.size)
 
 
+def _has_tracers(tree: Any) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
 class Arrays(Source):
     """Data in memory, perhaps of many devices, of which a mask may say what is observed.
 
@@ -119,7 +125,8 @@ class Arrays(Source):
             weights = np.asarray(weights)
         shares = check_weights(weights, length, dtype)
         total = np.asarray(length, dtype) if weights is None else weights.sum().astype(dtype)
-        numbers = as_numbers(data, checked) if devices is None else checked
+        on_host = devices is None and not _has_tracers((checked, shares, observed))
+        numbers = as_numbers(data, checked) if on_host else checked
         scaling = standardization(family, numbers, observed, shares) if scale else None
         scaling = without_labels(model, scaling)
         volume = (shares * log_volumes(scaling, observed, numbers)).sum().astype(dtype)
