@@ -13,7 +13,9 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, get_args, get_origin
 
+import jax
 import jaxtyping
+import numpy as np
 from beartype import beartype
 from jaxtyping import AbstractArray, PRNGKeyArray
 
@@ -50,17 +52,56 @@ def check_calls(package: str) -> None:
 
 
 def when_called(function: Callable) -> Callable:
-    """The function with its checks, which are made when it is called for the first time."""
+    """The function with its checks, which are made when it is called for the first time.
+
+    Integers and truth values of NumPy will do where those of Python are asked for, a whole number
+    where a random key is, and one length where a shape is.
+    """
     checked: list[Callable] = []
+    others: dict[int | str, Callable] = {}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         if not checked:
+            for place, (name, own) in enumerate(inspect.signature(function).parameters.items()):
+                if own.annotation in ACCEPTED:
+                    others[place] = others[name] = ACCEPTED[own.annotation]
             checked.append(jaxtyping.jaxtyped(function, typechecker=beartype))
+        args = tuple(others.get(place, _plain)(value) for place, value in enumerate(args))
+        kwargs = {name: others.get(name, _plain)(value) for name, value in kwargs.items()}
         return checked[0](*args, **kwargs)
 
     return call
+
+
+def _plain(value: Any) -> Any:
+    """Integers and truth values of NumPy, which tables yield, as those of Python."""
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biu":
+        return value.item()
+    return value
+
+
+def _as_key(value: Any) -> Any:
+    value = _plain(value)
+    return jax.random.key(value) if type(value) is int else value
+
+
+def _as_shape(value: Any) -> Any:
+    value = _plain(value)
+    if type(value) in (tuple, list):
+        return tuple(map(_plain, value))
+    return (value,) if type(value) is int else value
+
+
+# What else is taken for arguments with these annotations.
+ACCEPTED = {
+    PRNGKeyArray: _as_key,
+    PRNGKeyArray | None: _as_key,
+    tuple[int, ...]: _as_shape,
+}
 
 
 def _own(module: ModuleType) -> list[tuple[str, Any]]:

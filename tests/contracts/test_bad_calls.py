@@ -797,10 +797,10 @@ STANDARD = [
         TypeError,
         "differ: ask for pst_man or prr_man",
     ),
-    Bad("sample of 5", lambda: _sample(5), TypeError, r"shape.*5.*tuple\[int"),
-    Bad("sample of [5]", lambda: _sample([5]), TypeError, r"shape.*\[5\].*tuple\[int"),
+    Bad("sample of 5.0", lambda: _sample(5.0), TypeError, r"shape.*5.0.*tuple\[int"),
+    Bad("sample of [5.0]", lambda: _sample([5.0]), TypeError, r"shape.*5.0.*tuple\[int"),
     Bad("sample of (-1,)", lambda: _sample((-1,)), ValueError, r"not negative, got \(-1,\)"),
-    Bad("seed for a key", lambda: _normal().initialize(0), TypeError, "key.*Actual value: 0"),
+    Bad("number for a key", lambda: _normal().initialize(0.5), TypeError, "key.*Actual value: 0.5"),
     Bad(
         "keys for a key",
         lambda: _normal().initialize(jax.random.split(_key(), 3)),

@@ -72,7 +72,7 @@ def _restricted() -> hm.LinearGaussianModel:
 CORRELATED = ((1.0, 0.8), (0.8, 1.0))
 COVARIANCE = r"covariance of Normal\(2.*symmetric and positive definite; add a small multiple"
 PROBABILITIES = r"probabilities of Categorical\(3\) must be positive and sum to 1. Divide"
-SUPPORT = "outside the support of {}: NaN, infinite or out of range. Remove or repair"
+SUPPORT = "outside the support of {}: (got .*, and )?[a-z]+ are .*Remove or repair such"
 WEIGHTS = "weights must be finite, not negative, and not all zero. Give weight 0"
 NORMAL_DATA = SUPPORT.format(r"Normal\(2, PositiveDefinite\(\)\)")
 CATEGORY_DATA = SUPPORT.format(r"Categorical\(3\)")

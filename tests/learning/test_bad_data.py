@@ -45,7 +45,7 @@ def _with_column(value):
 
 CASES = {
     # What can't be fitted at all.
-    "NaN": _case(ValueError, "outside the support.*NaN", MIXTURE, lambda: _spoilt(np.nan)),
+    "NaN": _case(ValueError, "outside the support.*nan", MIXTURE, lambda: _spoilt(np.nan)),
     "infinite": _case(ValueError, "outside the support", MIXTURE, lambda: _spoilt(np.inf)),
     "empty": _case(ValueError, "at least one observation", MIXTURE, lambda: XS[:0]),
     "one row, not a batch": _case(ValueError, r"x\[None\]", MIXTURE, lambda: XS[0]),
@@ -108,8 +108,8 @@ CASES = {
     "NaN for a family": _case(
         TypeError, "no latents", NORMAL, lambda: _spoilt(np.nan), missing="nan"
     ),
-    "NaN for missing counts": _case(
-        TypeError, "integers", COUNTS, lambda: np.array([1.0, np.nan]), missing="nan"
+    "NaN beside fractions for counts": _case(
+        TypeError, "integers", COUNTS, lambda: np.array([1.5, np.nan]), missing="nan"
     ),
     # What can be fitted, or says that it can't.
     "one row": _case(CONVERGED, "", MIXTURE, lambda: XS[:1]),

@@ -165,6 +165,10 @@ def test_arrays_are_told_apart_wherever_they_are():
         changed = array.copy()
         changed[7, 2] = not changed[7, 2] if dtype == "bool" else changed[7, 2] + 1
         assert describe(changed) != text
+    # Columns of other signs, scales and orders, of which changes may cancel in sums.
+    array = rng.normal(size=(64, 3))
+    others = [array * [1, -1, 1], -array, array * [1, 2, 0.5], array[:, [0, 2, 1]]]
+    assert len({describe(own) for own in (array, *others)}) == 5
 
 
 def test_optimisers_are_told_apart():

@@ -10,9 +10,15 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family import duality
 from harmonium.exponential_family.affine import push_forward
-from harmonium.exponential_family.checks import all_finite, check_support, check_weights
+from harmonium.exponential_family.checks import (
+    all_finite,
+    check_no_nan,
+    check_support,
+    check_weights,
+    flag_nan,
+)
 from harmonium.exponential_family.chunks import BATCH_SIZE, batch_length, map_chunks, sum_chunks
-from harmonium.exponential_family.compiled import batched
+from harmonium.exponential_family.compiled import batched, is_traced
 from harmonium.exponential_family.evidence import sum_statistics, value_and_mean
 from harmonium.exponential_family.form import check_form, float_dtype
 from harmonium.geometry.manifold import Manifold
@@ -126,8 +132,8 @@ class ExponentialFamily(Manifold):
     def check_data(self, xs: Any, like: Point | None = None) -> Any:
         """Checks a batch of observations, its values too; see `check_form`.
 
-        **Raises:** an error that names the family if an observation is outside the support: NaN
-        or infinite numbers, categories out of range, and so on.
+        **Raises:** an error that names the first observation outside the support and what
+        observations are: NaN or infinite numbers, categories out of range, and so on.
         """
         xs = self.check_form(xs, like=like)
         batch_length(xs)
@@ -282,6 +288,7 @@ class Differentiable(ExponentialFamily):
         r"""The log density $\theta \cdot s(x) - \psi(\theta) + \log h(x)$ of one observation."""
         self.check_single(point)
         x = self.check_form(x, batch=False, like=point)
+        flag_nan(x)
         energy = self.energy(point, x)
         return energy - self.log_partition_function(point) + self.log_base_measure(x)
 
@@ -290,15 +297,22 @@ class Differentiable(ExponentialFamily):
     ) -> Float[Array, " n"]:
         """The log densities of a batch of observations, in chunks."""
         self.check_single(point)
-        return log_densities(self, point, self.check_form(xs, like=point), batch_size)
+        return log_densities(self, point, self._check_scored(xs, point), batch_size)
 
     def average_log_density(
         self, point: Natural, xs: Any, weights: Any = None, batch_size: int = BATCH_SIZE
     ) -> Float[Array, ""]:
         """The (weighted) average of the log densities of a batch of observations."""
         self.check_single(point)
-        xs = self.check_form(xs, like=point)
+        xs = self._check_scored(xs, point)
         return average_of_rows(log_densities, self, point, xs, weights, batch_size)
+
+    def _check_scored(self, xs: Any, like: Point) -> Any:
+        """A batch of observations without NaN; those outside the support have the density zero."""
+        xs = self.check_form(xs, like=like)
+        if not is_traced():
+            check_no_nan(self, xs)
+        return xs
 
     def negative_entropy(self, point: Mean) -> Float[Array, ""]:
         r"""The convex conjugate $\phi(\eta) = \theta \cdot \eta - \psi(\theta)$ of $\psi$.

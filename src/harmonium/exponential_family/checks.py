@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool
 
-from harmonium.exponential_family.compiled import add_flag, batched, is_traced
+from harmonium.exponential_family.compiled import add_flag, batched, is_traced, on_accelerator
 
+REPAIR = "Remove or repair such observations first."
 _raises = contextvars.ContextVar("raises", default=True)
 
 
@@ -155,10 +157,85 @@ def check_support(family: Any, value: Any, xs: Any) -> Any:
     In compiled functions what is returned is a copy, so `value` had better be small.
     """
     inside = rows_in_support(family, xs)
-    known = not isinstance(inside, Tracer) and inside.is_fully_addressable
+    if not isinstance(inside, Tracer) and inside.is_fully_addressable:
+        outside = np.flatnonzero(~np.asarray(inside))
+        if len(outside):
+            x = jax.tree.map(lambda leaf: np.asarray(leaf)[outside[0]], xs)
+            raise ValueError(describe_outside(family, f"row {outside[0]}", x))
+        return value
     return require(
         value,
-        np.all(np.asarray(inside)) if known else jnp.all(inside),
-        f"some observations are outside the support of {family}: NaN, infinite or out of range. "
-        "Remove or repair them first.",
+        jnp.all(inside),
+        f"some observations are outside {_support_of(family)}",
     )
+
+
+def check_no_nan(family: Any, xs: Any) -> None:
+    """Raises an error that names the first observation in which there is NaN."""
+    for leaf in jax.tree.leaves(xs):
+        library: Any = jnp if on_accelerator(leaf) else np
+        missing = library.isnan(library.asarray(leaf))
+        if bool(missing.any()):
+            row, *entry = np.argwhere(np.asarray(missing))[0]
+            place = f", column {entry[0]}" if entry else ""
+            raise ValueError(
+                f"row {row}{place} of these observations of {family} is NaN, which has no density. "
+                "Pass masks of what is observed, as observed=~numpy.isnan(xs), or repair it."
+            )
+
+
+def flag_nan(x: Any) -> None:
+    """Raises an error if a number of one observation is NaN.
+
+    Within functions that users compile nothing is checked.
+    """
+    for leaf in jax.tree.leaves(x):
+        valid = ~jnp.any(jnp.isnan(leaf))
+        message = "there is NaN in this observation. Pass a mask of what is observed, `observed`."
+        if isinstance(valid, Tracer):
+            add_flag(valid, message)
+        elif not bool(valid):
+            raise ValueError(message)
+
+
+def flag_support(family: Any, x: Any) -> None:
+    """Raises an error if an observation is outside the support.
+
+    Within functions that users compile nothing is checked.
+    """
+    inside = family.in_support(x)
+    message = f"this observation is outside {_support_of(family)}"
+    if isinstance(inside, Tracer):
+        add_flag(inside, message)
+    elif not bool(inside):
+        raise ValueError(message)
+
+
+def describe_outside(family: Any, place: str, x: Any) -> str:
+    """What is wrong with an observation outside the support, and where: text of an error."""
+    where, value, part = find_outside(family, x)
+    return (
+        f"{place}{where} is outside the support of {family}: got {value}, and "
+        f"{describe_support(part)}. {REPAIR}"
+    )
+
+
+def _support_of(family: Any) -> str:
+    return f"the support of {family}: {describe_support(family)}. {REPAIR}"
+
+
+@functools.singledispatch
+def describe_support(family: Any) -> str:
+    """What observations are, in words that follow a colon in errors."""
+    return "numbers are finite"
+
+
+@functools.singledispatch
+def find_outside(family: Any, x: Any) -> tuple[str, Any, Any]:
+    """Where an observation is outside the support, the value there, and the family of that."""
+    leaves = jax.tree.leaves(x)
+    if len(leaves) == 1 and np.ndim(leaves[0]) == 1:
+        bad = np.flatnonzero(~np.isfinite(leaves[0]))
+        if len(bad):
+            return f", column {bad[0]}", leaves[0][bad[0]], family
+    return "", x, family

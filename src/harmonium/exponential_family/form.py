@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 
@@ -54,18 +55,44 @@ def _check_array(family: Any, form: Any, x: Any, batch: bool, dtype: Any) -> Arr
             f"convert them with astype({wanted})."
         )
     if real:
-        array = array.astype(float_dtype(array) if dtype is None else dtype)
-    elif not jnp.issubdtype(array.dtype, jnp.integer):
-        array = array.astype(int)
+        array = array.astype(_computing_dtype(array) if dtype is None else dtype)
+    else:
+        array = _whole_numbers(family, array, batch)
     return array if isinstance(array, jax.Array) else jax.device_put(array)
 
 
 def _as_numpy(x: Any) -> np.ndarray:
-    """An array of the dtype that JAX would give it; converted here, as JAX compiles that."""
+    """An array, of NumPy, as JAX compiles what it converts."""
     array = np.asarray(x)
     if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, jnp.floating):
         return np.asarray(jnp.asarray(x))
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    return array
+
+
+def _computing_dtype(array: Any) -> Any:
+    """The floating point type in which numbers are processed: theirs, if it is not a short one."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return jnp.zeros(()).dtype
+    own = jax.dtypes.canonicalize_dtype(array.dtype)
+    return own if own.itemsize >= 4 else jnp.zeros(()).dtype
+
+
+def _whole_numbers(family: Any, array: Any, batch: bool) -> Any:
+    """Integers of JAX's default type, in which sums of them keep their digits.
+
+    **Raises:** `ValueError` if there are some beyond its range.
+    """
+    wide = np.iinfo(jax.dtypes.canonicalize_dtype(np.int64))
+    fits = np.can_cast(array.dtype, wide.dtype)
+    if not fits and array.size and not isinstance(array, Tracer):
+        low, high = int(array.min()), int(array.max())
+        if low < wide.min or high > wide.max:
+            raise ValueError(
+                f"{_describe_form(family, batch)}; got numbers from {low} to {high}, beyond the "
+                f"range of {wide.dtype}, {wide.min} to {wide.max}. For 64 bits call "
+                "jax.config.update('jax_enable_x64', True) before all else."
+            )
+    return array.astype(wide.dtype)
 
 
 class _Text(str):

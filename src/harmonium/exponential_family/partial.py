@@ -62,10 +62,10 @@ def check_partial(family: Any, x: Any, observed: Any, like: Point | None = None)
     **Raises:** as `check_form`, and for masks of another form.
     """
     x = family.check_form(x, batch=False, like=like)
-    if observed is None:
-        return x, None
-    observed = check_mask(family, observed, batch=False)
-    return mask_out(family, x, observed), observed
+    if observed is not None:
+        observed = check_mask(family, observed, batch=False)
+        x = mask_out(family, x, observed)
+    return x, observed
 
 
 def mask_out(family: Any, x: Any, observed: Any) -> Any:

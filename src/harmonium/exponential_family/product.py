@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.affine import substitute
 from harmonium.exponential_family.base import Differentiable
+from harmonium.exponential_family.checks import describe_support, find_outside
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.outline import Dependence, dependences, variables
 from harmonium.exponential_family.partial import (
@@ -241,6 +242,15 @@ def _(family: Product) -> tuple:
     return tuple(placeholder(part) for part in family.parts)
 
 
+@find_outside.register
+def _(family: Product, x: Any) -> tuple[str, Any, Differentiable]:
+    for number, (part, own) in enumerate(zip(family.parts, x, strict=True)):
+        if not bool(part.in_support(own)):
+            where, value, inner = find_outside(part, own)
+            return f", part {number}{where}", value, inner
+    return "", x, family
+
+
 class ReplicatedPoint(Point):
     """A point of a replicated family: a batch of points of the family.
 
@@ -373,3 +383,23 @@ def _(family: Replicated) -> Any:
         return jnp.broadcast_to(leaf, (family.n_replicas, *jnp.shape(leaf)))
 
     return jax.tree.map(repeat, placeholder(family.family))
+
+
+@find_outside.register
+def _(family: Replicated, x: Any) -> tuple[str, Any, Differentiable]:
+    for number in range(family.n_replicas):
+        own = jax.tree.map(lambda leaf, n=number: leaf[n], x)
+        if not bool(family.family.in_support(own)):
+            where, value, inner = find_outside(family.family, own)
+            return f", column {number}{where}", value, inner
+    return "", x, family
+
+
+@describe_support.register
+def _(family: Product) -> str:
+    return "; ".join(dict.fromkeys(map(describe_support, family.parts)))
+
+
+@describe_support.register
+def _(family: Replicated) -> str:
+    return describe_support(family.family)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import Differentiable
-from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.checks import describe_support, require
 from harmonium.exponential_family.generative import Generative
 from harmonium.exponential_family.partial import expected_observation, placeholder
 from harmonium.geometry.manifold import VectorManifold
@@ -230,3 +230,8 @@ def values_inside(family: Any, point: Mean, demand: str) -> Float[Array, " n"]:
         f"{demand}. A constant sample has no estimate; mix its mean with that of a valid point, as "
         "pseudo-observations do.",
     )
+
+
+@describe_support.register
+def _(family: Positive) -> str:
+    return "numbers are positive and finite"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.checks import probability
+from harmonium.exponential_family.checks import describe_support, probability
 from harmonium.exponential_family.product import Replicated
 from harmonium.exponential_family.vector import Count
 from harmonium.geometry.point import Coordinates, Mean, Natural
@@ -62,3 +62,8 @@ class Bernoulli(Count):
 def Bernoullis(n: int) -> Replicated:
     """`n` independent binary outcomes, each with its own probability: observations (n,)."""
     return Replicated(Bernoulli(), n)
+
+
+@describe_support.register
+def _(family: Bernoulli) -> str:
+    return "values are 0 or 1"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.checks import describe_support, positive_number
 from harmonium.exponential_family.vector import Real, VectorFamily
 from harmonium.families.dirichlet import concentrations_of, log_beta, mean_logs
 from harmonium.geometry.point import Coordinates, Mean, Natural
@@ -95,3 +95,8 @@ class Beta(Real, VectorFamily):
     def variance(self, point: Natural) -> Float[Array, ""]:
         total = self.alpha(point) + self.beta(point)
         return (self.alpha(point) / total) * (self.beta(point) / total) / (1 + total)
+
+
+@describe_support.register
+def _(family: Beta) -> str:
+    return "shares are above 0 and below 1"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.checks import probability
+from harmonium.exponential_family.checks import describe_support, probability
 from harmonium.exponential_family.vector import Count
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
@@ -68,3 +68,8 @@ class Binomial(Count):
         """The probability of success of a natural point."""
         self.check_single(point)
         return jax.nn.sigmoid(point.values[0])
+
+
+@describe_support.register
+def _(family: Binomial) -> str:
+    return f"counts are 0 to {family.n_trials}"

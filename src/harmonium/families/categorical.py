@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.checks import real_array, require
+from harmonium.exponential_family.checks import describe_support, real_array, require
 from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import VectorFamily
 from harmonium.geometry.point import Coordinates, Mean, Natural
@@ -132,3 +132,8 @@ def indicator_covariance(probabilities: Float[Array, " n"]) -> Float[Array, "n n
     outer = probabilities[:, None] * probabilities[None, :]
     others = jnp.where(jnp.eye(len(probabilities), dtype=bool), 0, outer)
     return jnp.diag(jnp.sum(others, axis=1)) - others
+
+
+@describe_support.register
+def _(family: Categorical) -> str:
+    return f"categories are 0 to {family.n_categories - 1}; if counted from 1, subtract 1"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number, require
+from harmonium.exponential_family.checks import describe_support, positive_number, require
 from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import Univariate, VectorFamily
 from harmonium.families.com_poisson_sums import (
@@ -217,3 +217,8 @@ def _sample(
 
     state = jax.lax.while_loop(lambda s: s[2], propose, (key, mode, jnp.asarray(True)))
     return jnp.where(jnp.isnan(log_partition), -1, state[1]).astype(int)
+
+
+@describe_support.register
+def _(family: CoMPoisson) -> str:
+    return "counts are 0 or more"

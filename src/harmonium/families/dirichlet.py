@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import real_array, require
+from harmonium.exponential_family.checks import describe_support, real_array, require
 from harmonium.exponential_family.vector import VectorFamily, values_inside
 from harmonium.families.categorical import indicator_covariance
 from harmonium.families.gamma import (
@@ -286,3 +286,8 @@ def _sum_of_others(x: Float[Array, " n"]) -> Float[Array, " n"]:
     before = jnp.concatenate([zero, jnp.cumsum(x)[:-1]])
     after = jnp.concatenate([jnp.cumsum(x[::-1])[:-1][::-1], zero])
     return before + after
+
+
+@describe_support.register
+def _(family: Dirichlet) -> str:
+    return "shares are positive and sum to 1"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.checks import describe_support, positive_number
 from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.vector import Rate
 from harmonium.geometry.point import Mean, Natural
@@ -56,3 +56,8 @@ class Exponential(Rate):
 def _(family: Exponential, point: Mean) -> Any:
     """The mean."""
     return point.values[0]
+
+
+@describe_support.register
+def _(family: Exponential) -> str:
+    return "numbers are finite and not negative"

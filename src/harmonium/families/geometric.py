@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.checks import probability
+from harmonium.exponential_family.checks import describe_support, probability
 from harmonium.exponential_family.vector import Count
 from harmonium.geometry.point import Coordinates, Mean, Natural
 
@@ -69,3 +69,8 @@ class Geometric(Count):
         """The probability of success of a natural point."""
         self.check_single(point)
         return -jnp.expm1(point.values[0])
+
+
+@describe_support.register
+def _(family: Geometric) -> str:
+    return "numbers of trials are 1 or more; to numbers of failures, add 1"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from harmonium.exponential_family.checks import describe_support
 from harmonium.exponential_family.partial import expected_observation
 from harmonium.families.categorical import LogOdds, indicator_covariance
 from harmonium.geometry.point import Coordinates, Mean, Natural
@@ -86,3 +87,8 @@ def _(family: Multinomial, point: Mean) -> Any:
     """The expected counts of all categories, real numbers."""
     reference = family.n_trials - jnp.sum(point.values, keepdims=True)
     return jnp.concatenate([reference, point.values])
+
+
+@describe_support.register
+def _(family: Multinomial) -> str:
+    return f"counts are 0 or more and sum to {family.n_trials}"

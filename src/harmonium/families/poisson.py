@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.checks import describe_support, positive_number
 from harmonium.exponential_family.product import Replicated
 from harmonium.exponential_family.vector import Count
 from harmonium.geometry.point import Mean, Natural
@@ -68,3 +68,8 @@ class Poisson(Count):
 def Poissons(n: int) -> Replicated:
     """`n` independent Poisson counts, each with its own rate; observations are arrays (n,)."""
     return Replicated(Poisson(), n)
+
+
+@describe_support.register
+def _(family: Poisson) -> str:
+    return "counts are 0 or more"

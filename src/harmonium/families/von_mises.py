@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.special import i0e, i1e
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import finite_number, real_array, require
+from harmonium.exponential_family.checks import describe_support, finite_number, real_array, require
 from harmonium.exponential_family.partial import expected_observation
 from harmonium.exponential_family.product import Replicated
 from harmonium.exponential_family.vector import Real, VectorFamily
@@ -289,3 +289,8 @@ def _centred_sample(key: PRNGKeyArray, kappa: Float[Array, ""]) -> Float[Array, 
 
     first = key, jnp.zeros_like(kappa), jnp.asarray(True)
     return jax.lax.while_loop(lambda state: state[2], propose, first)[1]
+
+
+@describe_support.register
+def _(family: VonMises) -> str:
+    return "angles are radians from -pi to pi; numpy.angle(numpy.exp(1j * x)) brings them there"

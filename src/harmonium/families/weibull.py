@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from harmonium.exponential_family.checks import positive_number
+from harmonium.exponential_family.checks import describe_support, positive_number
 from harmonium.exponential_family.vector import Rate
 from harmonium.geometry.point import Natural
 
@@ -62,3 +62,8 @@ class Weibull(Rate):
     def variance(self, point: Natural) -> Float[Array, ""]:
         first, second = math.gamma(1 + 1 / self.shape), math.gamma(1 + 2 / self.shape)
         return self.scale(point) ** 2 * (second - first**2)
+
+
+@describe_support.register
+def _(family: Weibull) -> str:
+    return "numbers are positive and finite"

@@ -6,26 +6,61 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from harmonium.exponential_family.checks import check_weights
+from harmonium.exponential_family.checks import check_no_nan, check_support, check_weights
 from harmonium.exponential_family.chunks import batch_length, chunk_length, map_chunks
-from harmonium.exponential_family.compiled import batched
+from harmonium.exponential_family.compiled import batched, is_traced
 from harmonium.exponential_family.evidence import expected_statistics
 from harmonium.exponential_family.form import float_dtype
-from harmonium.exponential_family.partial import log_partial_measure
+from harmonium.exponential_family.partial import check_masks, log_partial_measure
 from harmonium.geometry.point import Mean, Natural
-from harmonium.harmoniums.grouped import GroupedObservations, check_groups, group_alike
+from harmonium.harmoniums.grouped import (
+    GroupedObservations,
+    check_groups,
+    group_alike,
+    mask_rows,
+)
 
 MAX_BLOCKS = 1024
 
 
-def check_batch(model: Any, point: Natural, xs: Any, observed: Any) -> Any:
-    """A batch of data, checked; grouped if there are masks."""
+def check_batch(model: Any, point: Natural, xs: Any, observed: Any, scored: bool = False) -> Any:
+    """A batch of data, checked; grouped if there are masks.
+
+    Within functions that users compile only forms are checked. Outside of the support densities
+    are zero, so that of what is scored only NaN is refused.
+    """
     family = model.data_man
     if isinstance(xs, GroupedObservations):
-        return check_groups(family, xs, observed, point)
+        xs = check_groups(family, xs, observed, point)
+    elif observed is not None:
+        xs = group_alike(family, xs, observed, point)
+    else:
+        xs = family.check_form(xs, like=point)
+        batch_length(xs)
+    if not is_traced():
+        rows = xs.in_order if isinstance(xs, GroupedObservations) else xs
+        if scored:
+            check_no_nan(family, rows)
+        else:
+            check_support(family, None, rows)
+    return xs
+
+
+def check_rows(
+    model: Any, point: Natural, xs: Any, observed: Any, always: bool = False
+) -> tuple[Any, Any]:
+    """A batch of data and masks, or `None`, checked and masked out row by row.
+
+    Within functions that users compile values are checked on demand, where results can't be NaN.
+    """
+    family = model.data_man
+    xs = family.check_form(xs, like=point)
     if observed is not None:
-        return group_alike(family, xs, observed, point)
-    return family.check_form(xs, like=point)
+        observed = check_masks(family, observed, batch_length(xs))
+        xs, observed = mask_rows(family, (xs, observed))
+    if always or not is_traced():
+        xs = check_support(family, xs, xs)
+    return xs, observed
 
 
 def evidence_of(model: Any, point: Natural, x: Any, observed: Any = None) -> Float[Array, ""]:

@@ -13,6 +13,8 @@ from harmonium.exponential_family.checks import (
     all_close,
     all_finite,
     check_support,
+    flag_nan,
+    flag_support,
     require,
 )
 from harmonium.exponential_family.chunks import BATCH_SIZE, map_chunks
@@ -26,6 +28,7 @@ from harmonium.geometry.point import Coordinates, Mean, Natural
 from harmonium.harmoniums.batch_inference import (
     average_expectations,
     check_batch,
+    check_rows,
     evidence_of,
     log_densities_of,
     log_density_of,
@@ -246,6 +249,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         self.check_single(point)
         x, observed = check_partial(self.data_man, x, observed, like=point)
+        flag_nan(x)
         return log_density_of(self, point, x, observed) - self.log_partition_function(point)
 
     def log_observable_densities(
@@ -263,7 +267,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         **Returns:** an array (N,), in nats.
         """
         self.check_single(point)
-        xs = check_batch(self, point, xs, observed)
+        xs = check_batch(self, point, xs, observed, scored=True)
         return log_densities_of(self, point, xs, batch_size)
 
     def average_log_observable_density(
@@ -276,7 +280,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
     ) -> Float[Array, ""]:
         """The (weighted) average of the log densities of a batch, in nats per observation."""
         self.check_single(point)
-        xs = check_batch(self, point, xs, observed)
+        xs = check_batch(self, point, xs, observed, scored=True)
         return average_of_rows(log_densities_of, self, point, xs, weights, batch_size)
 
     # --- posterior statistics and EM
@@ -287,6 +291,7 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         self.check_single(point)
         x, observed = check_partial(self.data_man, x, observed, like=point)
+        flag_support(self.data_man, x)
         return value_and_mean(lambda p: evidence_of(self, p, x, observed), point)[1]
 
     def mean_posterior_statistics(
@@ -380,16 +385,20 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         return standardize_under(self, point, self.to_mean(point))
 
-    def expected_latents(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Any:
+    def expected_latents(
+        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE, observed: Any = None
+    ) -> Any:
         """What a batch of observations says about the lowest latents, on average.
+
+        **Arguments:** as `log_observable_densities`.
 
         **Returns:** for linear Gaussian lower levels an array (N, latent dimension) of expected
         positions; for categories the probabilities of all but the first; for latents side by side
         a tuple.
         """
         self.check_single(point)
-        xs = self.data_man.check_form(xs, like=point)
-        return _expected_vectors(self, point, xs, batch_size)
+        rows = check_rows(self, point, xs, observed)
+        return _expected_vectors(self, point, rows, batch_size)
 
     def posterior_probabilities(
         self, point: Natural, x: Any, observed: Any = None
@@ -402,10 +411,16 @@ class Conjugated(Harmonium, Differentiable, Generative):
         """
         return posterior_top(self, point, x, observed)
 
-    def assign(self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE) -> Int[Array, " n"]:
-        """The most probable category at the top of the hierarchy, for each of N observations."""
+    def assign(
+        self, point: Natural, xs: Any, batch_size: int = BATCH_SIZE, observed: Any = None
+    ) -> Int[Array, " n"]:
+        """The most probable category at the top of the hierarchy, for each of N observations.
+
+        **Arguments:** as `log_observable_densities`.
+        """
         self.check_single(point)
-        return _assignments(self, point, self.data_man.check_data(xs, like=point), batch_size)
+        rows = check_rows(self, point, xs, observed, always=True)
+        return _assignments(self, point, rows, batch_size)
 
 
 @batched
@@ -423,12 +438,13 @@ def _em_step(model: Any, point: Natural, xs: Any, weights: Any, batch_size: int)
 
 @batched
 def _expected_vectors(model: Any, point: Natural, xs: Any, batch_size: int) -> Any:
-    return map_chunks(jax.vmap(lambda x: expected_vectors(model, point, x)), xs, batch_size)
+    expected = jax.vmap(lambda row: expected_vectors(model, point, *row))
+    return map_chunks(expected, xs, batch_size)
 
 
 @batched
 def _assignments(model: Any, point: Natural, xs: Any, batch_size: int) -> Int[Array, " n"]:
-    def assign(x: Any) -> Array:
-        return jnp.argmax(model.posterior_probabilities(point, x))
+    def assign(row: Any) -> Array:
+        return jnp.argmax(posterior_top(model, point, *row))
 
     return map_chunks(jax.vmap(assign), xs, batch_size)

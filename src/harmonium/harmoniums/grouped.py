@@ -56,6 +56,11 @@ class GroupedObservations(eqx.Module):
         """All observations of all blocks, repetitions too, one after the other."""
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), self.xs)
 
+    @property
+    def in_order(self) -> Any:
+        """The N observations as they were before they were grouped."""
+        return _take(self.rows, np.asarray(self.slots))
+
     def pad(self, size: int) -> "GroupedObservations":
         """The same with so many slots, and blocks in one of few numbers.
 

@@ -8,7 +8,12 @@ import jax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from harmonium.exponential_family.base import ExponentialFamily
-from harmonium.exponential_family.checks import require
+from harmonium.exponential_family.checks import (
+    describe_support,
+    find_outside,
+    flag_support,
+    require,
+)
 from harmonium.exponential_family.evidence import is_whole
 from harmonium.exponential_family.outline import (
     Dependence,
@@ -194,11 +199,9 @@ class Harmonium(Composite, ExponentialFamily):
     def likelihood_at(self, point: Natural, latent: Any) -> Natural:
         r"""The natural parameters $\theta_X + \Theta_{XZ} s_Z(z)$ of $p(x|z)$ at one latent $z$."""
         latent = self.pst_man.check_form(latent, batch=False, like=point)
-        latent = require(
-            latent,
-            self.pst_man.in_support(latent),
-            f"this latent is outside the support of {self.pst_man}: NaN, infinite or out of range.",
-        )
+        rule = describe_support(self.pst_man)
+        message = f"this latent is outside the support of {self.pst_man}: {rule}."
+        latent = require(latent, self.pst_man.in_support(latent), message)
         return self.observable_at(self.likelihood_function(point), latent)
 
     def condition(self, point: Natural, x: Any, observed: Any) -> tuple[Natural, Float[Array, ""]]:
@@ -257,6 +260,7 @@ class Harmonium(Composite, ExponentialFamily):
 def _check_datum(model: Any, point: Natural, x: Any, observed: Any) -> tuple[Any, Any]:
     """The observation of `obs_man` that one datum is, and its mask, checked."""
     x, observed = check_partial(model.data_man, x, observed, like=point)
+    flag_support(model.data_man, x)
     shown = model.as_observation(x)
     if jax.tree.leaves(shown.latent):
         raise TypeError(
@@ -278,3 +282,16 @@ def _(family: Harmonium, tree: Joint) -> tuple[Dependence, ...]:
     observables, latents = tree
     below, above = dependences(family.obs_man, observables), dependences(family.pst_man, latents)
     return below + interactions(family, latents, observables) + above
+
+
+@describe_support.register
+def _(family: Harmonium) -> str:
+    return f"{describe_support(family.obs_man)}; {describe_support(family.pst_man)}"
+
+
+@find_outside.register
+def _(family: Harmonium, x: Any) -> tuple[str, Any, Any]:
+    inside = bool(family.obs_man.in_support(x.observable))
+    own = (family.pst_man, x.latent) if inside else (family.obs_man, x.observable)
+    where, value, part = find_outside(*own)
+    return f", {'latent' if inside else 'observable'}{where}", value, part

@@ -68,13 +68,14 @@ def posterior_top(model: Any, point: Natural, x: Any, observed: Any) -> Float[Ar
     return top_probabilities(posterior.manifold, posterior)
 
 
-def expected_vectors(model: Any, point: Natural, x: Any) -> Any:
+def expected_vectors(model: Any, point: Natural, x: Any, observed: Any) -> Any:
     """The expected lowest latents of one datum: vectors, or indicators of categories.
 
     Mathematically, the gradient of the evidence by the natural parameters of these latents.
     """
     latent, rebuild = _lowest_latent(point)
-    return _first_order(value_and_mean(lambda z: evidence_of(model, rebuild(z), x), latent)[1])
+    _, mean = value_and_mean(lambda z: evidence_of(model, rebuild(z), x, observed), latent)
+    return _first_order(mean)
 
 
 def _lowest_latent(point: Point) -> tuple[Point, Callable[[Point], Point]]:

@@ -15,7 +15,7 @@ MAX_TEXT = 120
 # Functions may close over themselves.
 MAX_DEPTH = 20
 # Odd numbers with irregular bits: fractional parts of square roots, as in SHA-2.
-MULTIPLIERS = (0x6A09E667, 0xBB67AE85)
+MULTIPLIERS = (0x6A09E667, 0xBB67AE85, 0x3C6EF373, 0xA54FF53B)
 WORDS_A_CHUNK = 1 << 22
 
 
@@ -94,14 +94,23 @@ def _describe_array(array: Any) -> str:
     return f"{form} #{''.join(f'{int(own):08x}' for own in sums)}"
 
 
+def _scramble(words: Any) -> Any:
+    """A map of 32 bits onto themselves by which each bit that differs changes about half of them.
+
+    **Source:** Appleby, MurmurHash3 (2011), the final mix.
+    """
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        words = (words ^ (words >> np.uint32(shift))) * np.uint32(factor)
+    return words ^ (words >> np.uint32(16))
+
+
 def _weigh(words: Any, index: Any, library: Any) -> Any:
-    r"""Sums of words times odd numbers that depend on their positions, modulo $2^{32}$.
+    r"""Sums of words, scrambled together with their positions, modulo $2^{32}$.
 
     Whole numbers are added exactly, in any order and wherever they are.
     """
-    factors = [(index * np.uint32(own) ^ (index >> np.uint32(15))) for own in MULTIPLIERS]
-    products = [words * (factor | np.uint32(1)) for factor in factors]
-    return library.stack([library.sum(product, dtype=np.uint32) for product in products])
+    keys = [_scramble(index * np.uint32(own) + np.uint32(own)) for own in MULTIPLIERS]
+    return library.stack([library.sum(_scramble(words ^ key), dtype=np.uint32) for key in keys])
 
 
 @jax.jit
@@ -119,7 +128,7 @@ def _device_sums(array: jax.Array) -> jax.Array:
 def _host_sums(array: np.ndarray) -> Any:
     flat = np.ascontiguousarray(array).reshape(-1)
     step = max(1, WORDS_A_CHUNK // max(1, array.dtype.itemsize // 4))
-    total, done = np.zeros(2, np.uint32), 0
+    total, done = np.zeros(len(MULTIPLIERS), np.uint32), 0
     for start in range(0, flat.size, step):
         part = flat[start : start + step]
         words = part.view(f"uint{min(8 * part.dtype.itemsize, 32)}").astype(np.uint32)

@@ -206,21 +206,29 @@ class Gradient(Method):
     def propose(
         self, problem: Problem, params: Natural, state: Any, mean: Mean, value: Float[Array, ""]
     ) -> Step:
-        import optax  # only here, as importing it takes long
-
         gradient = relabel(problem.gradient(params, mean))
-        downhill = gradient * -1.0
-        update: Any = optax.with_extra_args_support(self.optimiser).update
-        updates, state = update(
-            downhill,
-            state,
-            params,
-            value=-value,
-            grad=downhill,
-            value_fn=lambda other: -problem.objective(other),
-        )
-        following: Any = optax.apply_updates(params, updates)  # pyright: ignore[reportArgumentType]
+        following, state = _updated(self.optimiser, problem, params, state, gradient, value)
         return Step(value, following, state)
+
+
+def _updated(
+    optimiser: Any, problem: Problem, params: Natural, state: Any, gradient: Natural, value: Array
+) -> tuple[Natural, Any]:
+    """Where an optimiser goes from here, and what it keeps."""
+    import optax  # only here, as importing it takes long
+
+    downhill = gradient * -1.0
+    update: Any = optax.with_extra_args_support(optimiser).update
+    updates, state = update(
+        downhill,
+        state,
+        params,
+        value=-value,
+        grad=downhill,
+        value_fn=lambda other: -problem.objective(other),
+    )
+    following: Any = optax.apply_updates(params, updates)  # pyright: ignore[reportArgumentType]
+    return following, state
 
 
 class NaturalGradient(Method):

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.partial import check_masks
@@ -32,9 +33,26 @@ def mark_missing(model: Any, data: Any, observed: Any, missing: str) -> tuple[An
             f"NaN does not tell what of {family} is missing. Pass masks of the form "
             f"{family.mask} as `observed`."
         )
-    parts = jax.tree.structure(family.observation).flatten_up_to(data)
-    seen = [~(jnp if isinstance(part, jax.Array) else np).isnan(part) for part in parts]
-    return data, jax.tree.structure(family.mask).unflatten(seen)
+    structure = jax.tree.structure(family.observation)
+    marked = [
+        _marked(form, part) for form, part in zip(forms, structure.flatten_up_to(data), strict=True)
+    ]
+    parts, seen = zip(*marked, strict=True)
+    return structure.unflatten(parts), jax.tree.structure(family.mask).unflatten(seen)
+
+
+def _marked(form: Any, part: Any) -> tuple[Any, Any]:
+    """An array, and what of it is not NaN: counts and categories with holes are whole numbers."""
+    library: Any = jnp if isinstance(part, jax.Array) else np
+    part = library.asarray(part)
+    seen = ~library.isnan(part)
+    holed = jnp.issubdtype(part.dtype, jnp.floating) and jnp.issubdtype(form.dtype, jnp.integer)
+    if holed and not isinstance(part, Tracer):
+        shown = np.where(seen, part, 0)
+        whole = shown.astype(np.int64)
+        if np.array_equal(shown, whole):
+            return whole, seen
+    return part, seen
 
 
 def check_marked(family: Any, data: Any, observed: Any) -> Any:

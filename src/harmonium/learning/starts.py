@@ -48,7 +48,7 @@ def count_candidates(
 
 
 def _has_one_optimum(model: Any) -> bool:
-    return not isinstance(model, Conjugated) or model.is_jointly_gaussian
+    return not isinstance(model, Conjugated)
 
 
 def check_starts(model: Any, key: Any, n_starts: int | None, n_candidates: int, starts: Any) -> Any:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from harmonium.exponential_family.checks import describe_outside
 from harmonium.exponential_family.compiled import compiled
 from harmonium.harmoniums.mixture_starts import SAMPLE_SIZE
 from harmonium.learning.batches import Block, to_devices
@@ -99,10 +100,9 @@ def refuse_outside(family: Any, block: Block, inside: Bool[Array, " n"]) -> None
     """Raises an error that names the first observation outside the support, if there is one."""
     outside = np.flatnonzero(~np.asarray(inside)[: block.length])
     if len(outside):
-        raise ValueError(
-            f"{block.where(int(outside[0]))} is outside the support of {family}: NaN, infinite or "
-            "out of range. Remove or repair such observations first."
-        )
+        row = int(outside[0])
+        x = jax.tree.map(lambda leaf: np.asarray(leaf)[row], block.xs)
+        raise ValueError(describe_outside(family, block.where(row), x))
 
 
 class Reservoir:
