@@ -14,6 +14,7 @@ from harmonium.exponential_family.compiled import (
     batched,
     few_rows,
     is_traced,
+    on_accelerator,
     padded_length,
     repeat_last,
 )
@@ -59,7 +60,13 @@ class GroupedObservations(eqx.Module):
     @property
     def in_order(self) -> Any:
         """The N observations as they were before they were grouped."""
-        return _take(self.rows, np.asarray(self.slots))
+
+        def pick(leaf: Any) -> Any:
+            library: Any = jnp if on_accelerator(leaf) else np
+            rows = library.asarray(leaf).reshape(-1, *leaf.shape[2:])
+            return rows[library.asarray(self.slots)]
+
+        return jax.tree.map(pick, self.xs)
 
     def pad(self, size: int) -> "GroupedObservations":
         """The same with so many slots, and blocks in one of few numbers.
