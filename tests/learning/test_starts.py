@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.datasets
+import sklearn.decomposition
 
 import harmonium as hm
 from harmonium.learning import starts
@@ -48,3 +49,23 @@ def test_candidates_are_as_good_as_their_steps_of_em_make_them(n_rows, n_steps):
         best = 2 * group + np.argmax(own)
         for a, b in zip(*map(jax.tree.leaves, (found, points)), strict=True):
             np.testing.assert_allclose(a[group], b[best], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # Heywood cases
+@pytest.mark.parametrize("seed", [0, 3])
+def test_factor_analyses_with_several_optima_end_at_the_best_that_is_known(seed):
+    """Three pairs of variables and two factors: each optimum drops another pair."""
+    random = np.random.default_rng(seed)
+    pairs = np.kron(np.eye(3), np.full((1, 2), 0.8))
+    xs = random.normal(size=(200, 3)) @ pairs + 0.6 * random.normal(size=(200, 6))
+    model, key = hm.factor_analysis(6, 2), jax.random.key(0)
+    fit = hm.fit(model, xs, key=key, tolerance=1e-10, max_steps=2000, progress=False)
+    peer = sklearn.decomposition.FactorAnalysis(2, tol=1e-10, max_iter=2000, svd_method="lapack")
+    assert float(fit.log_likelihood) >= peer.fit(xs).score(xs) - 1e-6
+    assert len(fit.all_objectives) == 4
+
+
+def test_principal_components_have_one_optimum():
+    model = hm.principal_component_analysis(4, 2)
+    fit = hm.fit(model, DIABETES, key=jax.random.key(0), max_steps=3, progress=False)
+    assert len(fit.all_objectives) == 1

@@ -94,7 +94,7 @@ def fit(
     - `method`: `EM()`, `EM("squarem")`, `Gradient(optimiser)`, `NaturalGradient(learning_rate)`,
         or `OnlineEM()`, which takes a small step for each of many minibatches.
     - `n_starts`: how many random starts near the data; by default 4, as the likelihood of models
-        with latents has several optima in general, and one for families without.
+        with latents has several optima; one for families without and for principal components.
     - `n_candidates`: how many random points each of them is the best of, after some steps of EM on
         a sample of at most 16,384 observations: from 5 on that many to 100 on few. Only where there
         are several optima, EM has a closed form and everything is observed; else each start is one

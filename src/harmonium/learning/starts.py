@@ -14,11 +14,13 @@ from jaxtyping import Array, Float, Int
 from harmonium.exponential_family.chunks import batch_length
 from harmonium.exponential_family.compiled import batched, compiled, is_traced, padded_length
 from harmonium.exponential_family.evidence import sum_statistics
+from harmonium.geometry.diagonal import Scale
 from harmonium.geometry.point import Natural, stack_points
 from harmonium.harmoniums.clusters import features_of
 from harmonium.harmoniums.conjugated import Conjugated
 from harmonium.harmoniums.hierarchical import Hierarchical
 from harmonium.harmoniums.labelled import Labelled
+from harmonium.harmoniums.linear_gaussian import LinearGaussianModel
 from harmonium.harmoniums.mixture import Mixture
 from harmonium.harmoniums.mixture_starts import SAMPLE_SIZE, WHOLE_SAMPLE
 from harmonium.learning.clusters import k_means, nearest_members, random_members
@@ -48,6 +50,12 @@ def count_candidates(
 
 
 def _has_one_optimum(model: Any) -> bool:
+    """Families without latents, and probabilistic principal components.
+
+    **Source:** Tipping and Bishop, Probabilistic Principal Component Analysis (1999), appendix A.
+    """
+    if isinstance(model, LinearGaussianModel):
+        return model.is_symmetric and model.obs_man.covariance_structure == Scale()
     return not isinstance(model, Conjugated)
 
 
