@@ -58,7 +58,7 @@ def collectives():
 @pytest.fixture(autouse=True)
 def small_samples(monkeypatch):
     """Starts see less than the data, which all devices would get otherwise."""
-    monkeypatch.setattr("harmonium.learning.fit.sample_size", lambda family, batch_size: 10)
+    monkeypatch.setattr("harmonium.learning.source.sample_size", lambda family, batch_size: 10)
 
 
 def mesh():

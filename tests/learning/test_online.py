@@ -164,7 +164,7 @@ def test_bad_data_are_named_wherever_they_are():
             xs[7] = np.nan if seed == 23 else xs[7]
             yield xs
 
-    with pytest.raises(ValueError, match="row 7 of batch 23 is outside"):
+    with pytest.raises(ValueError, match="row 7 of batch 23, column 0 is outside"):
         hm.fit(MIXTURE, hm.Batches(stream), method=METHOD, **SETTINGS)
 
 

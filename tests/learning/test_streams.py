@@ -179,7 +179,11 @@ def read_once():
 
 
 BAD = {
-    "NaN": (ValueError, "row 1 of batch 1 is outside", lambda: hm.Batches(cut(spoilt(51, np.nan)))),
+    "NaN": (
+        ValueError,
+        "row 1 of batch 1, column",
+        lambda: hm.Batches(cut(spoilt(51, np.nan))),
+    ),
     "infinite": (ValueError, "row 100 of the data", lambda: hm.Batches(spoilt(100, np.inf))),
     "another form": (ValueError, r"batch 1 of the data: .*\(N, 2\)", lambda: [XS, XS[:, :1]]),
     "parts": (TypeError, "batch 0 of the data", lambda: [(XS, COUNTS)]),

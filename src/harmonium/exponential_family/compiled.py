@@ -97,7 +97,6 @@ class _Outcome(eqx.Module):
 class _Layout(NamedTuple):
     """All of a call that is no array."""
 
-    function: Callable
     static: tuple[tuple[str, Any], ...]
     structure: Any
     others: tuple[Any, ...]
@@ -163,7 +162,7 @@ def _run(function: Callable, fixed: tuple, given: dict[str, Any]) -> Any:
     leaves, structure = jax.tree.flatten(given)
     arrays = [leaf if _is_data(leaf) else None for leaf in leaves]
     others = tuple(None if _is_data(leaf) else leaf for leaf in leaves)
-    outcome = _program(_Layout(function, fixed, structure, others), arrays)
+    outcome = _program(function)(_Layout(fixed, structure, others), arrays)
     if outcome.messages:
         held = np.asarray(outcome.valid)
         if not held.all():
@@ -171,18 +170,24 @@ def _run(function: Callable, fixed: tuple, given: dict[str, Any]) -> Any:
     return outcome.value
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=OPTIONS)
-def _program(layout: _Layout, arrays: list[Any]) -> _Outcome:
-    pairs = zip(arrays, layout.others, strict=True)
-    given = layout.structure.unflatten([a if a is not None else b for a, b in pairs])
-    flags = _Flags(core.trace_ctx.trace, [], [])
-    token = _flags.set(flags)
-    try:
-        value = layout.function(**dict(layout.static), **given)
-    finally:
-        _flags.reset(token)
-    valid = jnp.stack(flags.valid) if flags.valid else jnp.ones(0, bool)
-    return _Outcome(value, valid, tuple(flags.messages))
+@functools.cache
+def _program(function: Callable) -> Callable:
+    """The compiled function of a layout and arrays, by the name of the function in profiles."""
+
+    def program(layout: _Layout, arrays: list[Any]) -> _Outcome:
+        pairs = zip(arrays, layout.others, strict=True)
+        given = layout.structure.unflatten([a if a is not None else b for a, b in pairs])
+        flags = _Flags(core.trace_ctx.trace, [], [])
+        token = _flags.set(flags)
+        try:
+            value = function(**dict(layout.static), **given)
+        finally:
+            _flags.reset(token)
+        valid = jnp.stack(flags.valid) if flags.valid else jnp.ones(0, bool)
+        return _Outcome(value, valid, tuple(flags.messages))
+
+    program.__name__ = getattr(function, "__name__", "program")
+    return jax.jit(program, static_argnums=0, compiler_options=OPTIONS)
 
 
 def _is_data(leaf: Any) -> bool:
