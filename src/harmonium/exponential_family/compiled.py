@@ -26,7 +26,8 @@ STATIC = (int, bool, str, tuple[int, ...])
 SHORTEST = 16
 COARSE = 1024
 FINE = 16
-# Up to JAX 0.10 a CPU can do without these: programs compile in 0.6 of the time, and are no slower.
+# Up to JAX 0.10 a CPU can do without these: programs compile in 0.6 to 0.8 of the time, and are no
+# slower, see `benchmarks.compiler_options`.
 OPTIONS = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
 
 

@@ -1,6 +1,6 @@
 """Where data of a fit come from: in memory, read once a step, or minibatch by minibatch."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Prepared(NamedTuple):
     dtype: Any
 
 
-class Source:
+class Source(ABC):
     """The data of a fit.
 
     **Arguments:**
